@@ -1,0 +1,58 @@
+"""Creode reads and writes the structure of neural networks through the geometry of their loss.
+
+Names are imported when they are used, so that `import creode` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from creode.version import __version__
+
+if TYPE_CHECKING:
+    from creode import components, data, diagnostics, geometry, tasks, testbeds
+    from creode.geometry import llc
+    from creode.posterior import LocalPosterior
+    from creode.sampling import BAOAB, SGLD, Execution, RMSPropSGLD, sample
+    from creode.study import open_draws
+
+_HOME = {
+    "BAOAB": "creode.sampling",
+    "Execution": "creode.sampling",
+    "LocalPosterior": "creode.posterior",
+    "RMSPropSGLD": "creode.sampling",
+    "SGLD": "creode.sampling",
+    "llc": "creode.geometry",
+    "open_draws": "creode.study",
+    "sample": "creode.sampling",
+}
+_ROOMS = ("components", "data", "diagnostics", "geometry", "tasks", "testbeds")
+
+__all__ = [
+    "BAOAB",
+    "SGLD",
+    "Execution",
+    "LocalPosterior",
+    "RMSPropSGLD",
+    "__version__",
+    "components",
+    "data",
+    "diagnostics",
+    "geometry",
+    "llc",
+    "open_draws",
+    "sample",
+    "tasks",
+    "testbeds",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    if name in _ROOMS:
+        return import_module(f"creode.{name}")
+    raise AttributeError(f"module 'creode' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

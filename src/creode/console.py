@@ -1,0 +1,110 @@
+"""What commands show people: progress with time left on stderr, tables on stdout.
+
+Here: progress bars, the table of readings, errors in one sentence.
+Not here: commands (cli.py), numbers (study/).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+stdout = Console()
+stderr = Console(stderr=True)
+
+Advance = Callable[[str, int, int], None]  # what is under way, done, in all
+
+
+@contextmanager
+def progress(unit: str) -> Iterator[Advance]:
+    """A bar on stderr with time elapsed and left; it is drawn only on a terminal."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal) as bars:
+        bar: TaskID | None = None
+
+        def advance(what: str, done: int, total: int) -> None:
+            nonlocal bar
+            if bar is None:
+                bar = bars.add_task(what, total=total)
+            bars.update(bar, description=what, completed=done, total=total)
+
+        yield advance
+
+
+def note(message: str) -> None:
+    """A message for people, on stderr."""
+    stderr.print(message, highlight=False, markup=False, soft_wrap=True)
+
+
+def fail(error: BaseException) -> None:
+    """An error in one sentence, on stderr."""
+    stderr.print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+
+
+def readings_table(records: Sequence[Mapping[str, Any]]) -> Table:
+    """The readings as a table; one that is not trusted says why."""
+    table = Table(title="Local learning coefficient λ̂", title_justify="left")
+    with_steps = any(record["checkpoint"] is not None for record in records)
+    with_probes = any(record["on"] != "data" for record in records)
+    if with_steps:
+        table.add_column("step", justify="right")
+    table.add_column("component")
+    if with_probes:
+        table.add_column("on")
+    for name in ("λ̂", "± se", "by variance", "L(w*)", "ESS", "R-hat", "virial"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict", overflow="fold")
+    for record in records:
+        cells = [f"{record['checkpoint']}"] if with_steps else []
+        cells.append(record["component"])
+        if with_probes:
+            cells.append(record["on"])
+        digits = {"llc": 2, "llc_se": 2, "llc_variance": 2, "init_loss": 4}
+        digits |= {"ess": 0, "rhat": 3, "virial": 3}
+        cells += [number(record[name], places) for name, places in digits.items()]
+        verdict = "[green]ok[/]" if record["ok"] else f"[yellow]{_escaped(record['reasons'])}[/]"
+        if record["ok"] and record["notes"]:
+            verdict += f" ({_escaped(record['notes'])})"
+        table.add_row(*cells, verdict)
+    return table
+
+
+def number(value: float | None, places: int) -> str:
+    """A number with fixed places, or a dash."""
+    return "–" if value is None else f"{value:.{places}f}"
+
+
+def show(renderable: Any) -> None:
+    """Print to stdout, as wide as the content needs where nobody looks at a terminal."""
+    console = stdout if sys.stdout.isatty() else Console(width=160)
+    console.print(renderable)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

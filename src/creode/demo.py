@@ -1,0 +1,69 @@
+"""The demo: a small decoder trained on the embedded corpus, and what is read of it.
+
+Here: its sizes and settings, full and quick.
+Not here: training (training/), sampling and readings (study/), the command (cli.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from creode.data import load
+from creode.tasks import NextToken
+from creode.testbeds.decoder import Decoder, DecoderConfig
+from creode.training import OnStep, TrainingConfig, train
+
+DOMAINS = "corpus:code,docstrings,topics"
+LENGTH = 64  # tokens of a sequence
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Full: about five minutes on two cores. Quick: under one, with fewer and wider readings."""
+
+    quick: bool = False
+    seed: int = 0
+
+    @property
+    def decoder(self) -> DecoderConfig:
+        """Two layers; bytes as tokens."""
+        return DecoderConfig(
+            vocab_size=257, d_model=32 if self.quick else 48, num_layers=2, num_heads=4,
+            context_length=LENGTH,
+        )  # fmt: skip
+
+    @property
+    def training(self) -> TrainingConfig:
+        """Long enough for structure beyond byte frequencies to form."""
+        return TrainingConfig(
+            steps=200 if self.quick else 1500, batch_size=32, learning_rate=3e-3,
+            schedule="cosine", warmup_steps=20, checkpoints=4 if self.quick else 12,
+            seed=self.seed,
+        )  # fmt: skip
+
+    def study(self, models: Path) -> dict[str, Any]:
+        """What is read: λ̂ along training, and of every head, MLP and embedding at the end."""
+        return {
+            "model": str(models),
+            "checkpoints": "all",
+            "data": {"source": DOMAINS, "length": LENGTH, "limit": 512},
+            "components": ("full",),
+            "final_components": ("heads",) if self.quick else ("heads", "mlps", "embed"),
+            "sampler": {"name": "baoab", "step_size": 2e-3, "friction": 100.0},
+            "nbeta": 30.0,
+            "localization": 1000.0,
+            "schedule": {
+                "chains": 4, "draws": 50, "burnin": 50, "steps_per_draw": 2, "batch_size": 16,
+                "seed": self.seed,
+            },
+        }  # fmt: skip
+
+
+def train_decoder(config: DemoConfig, out: Path, on_step: OnStep | None = None) -> Path:
+    """Train the demo's decoder, or what is missing of its training; the directory it lies in."""
+    samples = load(DOMAINS, tokenizer="bytes", length=LENGTH, limit=4096)
+    model = Decoder(config.decoder, seed=config.seed)
+    train(model, NextToken(), samples, config.training, out=out, on_step=on_step)
+    return out

@@ -1,0 +1,33 @@
+"""Can these draws be trusted: ESS, R-hat, MCSE, virial, temperature, locality, and a verdict.
+
+Saved draws in, labelled numbers out; nothing here samples, and nothing here reads a quantity of
+interest (geometry/, response/).
+"""
+
+from creode.diagnostics.convergence import convergence
+from creode.diagnostics.ess import ess
+from creode.diagnostics.excess import excess_loss
+from creode.diagnostics.locality import locality
+from creode.diagnostics.mcse import mcse
+from creode.diagnostics.rhat import rhat
+from creode.diagnostics.running import autocorrelation, running_llc, traces
+from creode.diagnostics.temperature import temperature
+from creode.diagnostics.verdict import Evidence, Verdict, verdict
+from creode.diagnostics.virial import virial
+
+__all__ = [
+    "Evidence",
+    "Verdict",
+    "autocorrelation",
+    "convergence",
+    "ess",
+    "excess_loss",
+    "locality",
+    "mcse",
+    "rhat",
+    "running_llc",
+    "temperature",
+    "traces",
+    "verdict",
+    "virial",
+]

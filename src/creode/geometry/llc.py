@@ -1,0 +1,191 @@
+"""Local learning coefficient (LLC) from saved draws, with its error and a verdict.
+
+Here: the mean form λ̂ = nβ (E[L(w)] − L(w*)) and the variance form λ̂_var = (nβ)² Var[L(w)], for the
+sampled loss or, from a probe, for another distribution's (data-refined); weight-refined if the
+draws were restricted to a component.
+Not here: drawing (sampling/), the checks themselves (diagnostics/), pictures (viewer/).
+Symbols: nβ inverse temperature, L mean loss in nats per unit, w* the anchor, d sampled weights.
+Source: arXiv:2308.12108 (mean form, SGLD-based estimator), arXiv:2410.02984 (refined),
+arXiv:2606.22389 (variance form). Deviation: both terms of the mean form are taken on the same
+samples, so the noise of the baseline cancels.
+Bias: both forms are of the tempered, localised posterior as sampled. On a quadratic with exact
+draws λ̂ = ½ Σ h/(h + γ/nβ), below d/2 by a share that γ/nβ sets.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.metadata import version
+
+import numpy as np
+import xarray as xr
+
+from creode.diagnostics.convergence import convergence
+from creode.diagnostics.excess import excess_loss, posterior_dataset, probe_dataset
+from creode.diagnostics.locality import locality
+from creode.diagnostics.mcse import mcse
+from creode.diagnostics.trace import SAMPLE_DIMS
+from creode.diagnostics.verdict import Evidence, verdict
+from creode.geometry.over_study import over_study
+from creode.geometry.subsample import subsample_variance
+
+ESTIMATOR = "mean: nbeta * (E[L(w)] - L(w*))"
+
+# What made the draws, carried from them to the reading.
+PROVENANCE = (
+    "nbeta",
+    "localization",
+    "num_samples",
+    "batch_size",
+    "component",
+    "checkpoint",
+    "loss_from",
+    "sampler",
+    "steps_per_draw",
+    "burnin",
+    "seed",
+    "model_fingerprint",
+    "data_fingerprint",
+)
+
+
+def llc(draws: xr.DataTree, on: str = "data") -> xr.Dataset:
+    """λ̂ = nβ (E[L(w)] − L(w*)) with its standard error, a second estimate and a verdict.
+
+    Args:
+        draws: one posterior's tree as saved, burn-in already dropped, or a study's tree.
+        on: "data" for the sampled loss; the name of a probe for the loss on that probe.
+
+    Returns:
+        llc, llc_se: the mean over all draws of all chains and its standard error: Monte Carlo
+            (within and between chains), and for a probe that is a random subset of the posterior's
+            data also the error of the subset.
+        llc_by_chain (chain,).
+        llc_variance, llc_variance_se: (nβ)² Var[L(w)], equal to llc in expectation for exact draws
+            of a homogeneous potential with γ = 0. For a subset probe it is of the subset's own
+            loss, whose gradient at w* is not 0 and adds to it; its error does not know of that.
+        ess, rhat of the loss over draws; rhat_distance of ‖w − w*‖².
+        virial, virial_se, temperature, temperature_se: see diagnostics/.
+        locality, locality_se: of the sampled loss, whatever `on` is.
+        mean_loss, init_loss: E[L(w)] and L(w*), nats per unit, on the same samples.
+        num_parameters: d (a float, so that it can be NaN).
+        ok, reasons, notes: whether to trust llc, why not, what else to know of it.
+
+        λ̂, its forms and checks are dimensionless. A chain that failed makes llc NaN: it is never
+        left out of the mean. For a study, dims (checkpoint, component) as in `over_study`. The
+        attributes say what made the number.
+
+    Raises:
+        TypeError: `draws` is not a DataTree.
+        ValueError: there is no such probe, or the draws lack what the estimator needs.
+    """
+    return over_study(draws, partial(_llc_of_posterior, on=on))
+
+
+def _llc_of_posterior(draws: xr.DataTree, *, on: str) -> xr.Dataset:
+    root = posterior_dataset(draws)
+    nbeta = float(root.attrs["nbeta"])
+    losses = excess_loss(draws, on).compute()
+    own = losses if on == "data" else excess_loss(draws).compute()
+    chains = convergence(draws, losses["excess"])
+    whole = ~chains["failed"].any("chain")
+    loss_virial = root["loss_virial"].compute().astype("float64")
+
+    excess_error = mcse(losses["excess"])
+    sampled = losses["loss"].mean(SAMPLE_DIMS, skipna=False)
+    anchored = losses["init_loss"].mean(SAMPLE_DIMS, skipna=False)
+    reading = xr.Dataset(
+        {
+            "llc": nbeta * losses["excess"].mean(SAMPLE_DIMS, skipna=False),
+            "llc_se": nbeta * (excess_error**2 + _subset_variance(draws, on)) ** 0.5,
+            **_variance_form(losses, excess_error, nbeta),
+            "mean_loss": sampled,
+            **locality(loss_virial, nbeta * own["excess"]).data_vars,
+        }
+    ).where(whole)
+    over_chains = [name for name, values in chains.data_vars.items() if values.dims == ()]
+    reading = reading.merge(chains[over_chains].drop_vars("num_draws"), compat="override")
+    reading = reading.assign(
+        llc_by_chain=_by_chain(losses["excess"], chains["failed"], nbeta),
+        init_loss=anchored.where(whole),
+        num_parameters=float(root.attrs["num_parameters"]),
+    )
+    judged = verdict(_evidence(reading, chains, nbeta=nbeta, on=on))
+    reading = reading.assign(ok=judged.ok, reasons=judged.reasons, notes=judged.notes)
+    reading.attrs = _provenance(draws, on)
+    return reading
+
+
+def _variance_form(
+    losses: xr.Dataset, excess_error: xr.DataArray, nbeta: float
+) -> dict[str, xr.DataArray]:
+    """(nβ)² Var[L(w)] = (nβ)² (E[ΔL²] − E[ΔL]²), and its standard error.
+
+    The square of the estimated mean is too large by that mean's own variance, which is put back.
+    The error is the MCSE of each draw's influence ΔL² − 2 E[ΔL] ΔL: (ΔL − E[ΔL])² up to a constant.
+    """
+    excess, excess_sq = losses["excess"], losses["excess_sq"]
+    mean = excess.mean(SAMPLE_DIMS, skipna=False)
+    variance = excess_sq.mean(SAMPLE_DIMS, skipna=False) - (mean**2 - excess_error**2)
+    return {
+        "llc_variance": nbeta**2 * variance,
+        "llc_variance_se": nbeta**2 * mcse(excess_sq - 2 * mean * excess),
+    }
+
+
+def _subset_variance(draws: xr.DataTree, on: str) -> float:
+    if on == "data" and draws.attrs.get("loss_from", "minibatch") == "minibatch":
+        return 0.0
+    return subsample_variance(probe_dataset(draws, on))
+
+
+def _by_chain(excess: xr.DataArray, failed: xr.DataArray, nbeta: float) -> xr.DataArray:
+    by_chain = (nbeta * excess.mean("draw", skipna=False)).where(~failed)
+    if "chain" not in by_chain.coords:
+        by_chain = by_chain.assign_coords(chain=np.arange(by_chain.sizes["chain"]))
+    return by_chain
+
+
+def _evidence(reading: xr.Dataset, chains: xr.Dataset, *, nbeta: float, on: str) -> Evidence:
+    """The scalars the verdict needs, from the reading and its chains."""
+    num_chains = chains.sizes["chain"]
+    labels = chains["chain"].values if "chain" in chains.coords else np.arange(num_chains)
+
+    def first(flag: str) -> int:
+        return int(np.argmax(chains[flag].values))
+
+    def label(flag: str) -> int:
+        return int(labels[first(flag)]) if bool(chains[flag].any()) else -1
+
+    names = (
+        "ess", "rhat", "rhat_distance", "virial", "virial_se", "temperature", "temperature_se",
+        "llc", "llc_se", "num_parameters", "locality", "locality_se",
+    )  # fmt: skip
+    return Evidence(
+        num_chains=num_chains,
+        num_draws=int(chains["num_draws"]),
+        num_failed=int(chains["failed"].sum()),
+        failed_chain=label("failed"),
+        failed_at=int(chains["failed_at"].values[first("failed")]),
+        failed_draw=int(chains["failed_draw"].values[first("failed")]),
+        num_still=int(chains["still"].sum()),
+        still_chain=label("still"),
+        num_flat=int(chains["flat"].sum()),
+        nbeta=nbeta,
+        on=on,
+        **{name: float(reading[name]) for name in names},
+    )
+
+
+def _provenance(draws: xr.DataTree, on: str) -> dict[str, str | int | float]:
+    attrs: dict[str, str | int | float] = {
+        "estimator": ESTIMATOR,
+        "on": on,
+        "creode_version": version("creode"),
+    }
+    attrs |= {name: draws.attrs[name] for name in PROVENANCE if name in draws.attrs}
+    if "creode_version" in draws.attrs:
+        attrs["draws_creode_version"] = draws.attrs["creode_version"]
+    if on != "data":
+        attrs["probe_fingerprint"] = str(probe_dataset(draws, on).attrs.get("data_fingerprint", ""))
+    return attrs

@@ -1,0 +1,27 @@
+"""Sampling: kernels, the engine (the only loop), the recorder."""
+
+from creode.sampling.baoab import BAOAB
+from creode.sampling.kernel import Kernel
+from creode.sampling.rmsprop_sgld import RMSPropSGLD
+from creode.sampling.sample import sample
+from creode.sampling.schedule import Execution, Schedule
+from creode.sampling.sgld import SGLD
+from creode.sampling.unit import Plan, Progress, describe, merge_chains, run_posterior
+
+KERNELS = {kernel.name: kernel for kernel in (SGLD, RMSPropSGLD, BAOAB)}
+
+__all__ = [
+    "BAOAB",
+    "KERNELS",
+    "SGLD",
+    "Execution",
+    "Kernel",
+    "Plan",
+    "Progress",
+    "RMSPropSGLD",
+    "Schedule",
+    "describe",
+    "merge_chains",
+    "run_posterior",
+    "sample",
+]

@@ -1,0 +1,110 @@
+"""In turn or side by side: chosen by timing both on the run's own model and batches.
+
+The choice changes rounding, so it is made once, stored with the run and kept when it resumes.
+
+Here: the rule and the timing.
+Not here: the two ways themselves (sequential.py, vectorised.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Literal
+
+import torch
+
+from creode.posterior import LocalPosterior
+from creode.sampling.block import Block
+from creode.sampling.borrow import borrowed
+from creode.sampling.flat import FlatWeights
+from creode.sampling.randomness import Minibatches
+from creode.sampling.schedule import Execution, Schedule
+from creode.sampling.sequential import SequentialBlock
+from creode.sampling.vectorised import VectorisedBlock
+
+logger = logging.getLogger(__name__)
+
+ResolvedMode = Literal["sequential", "vectorised"]
+MOST_WEIGHTS = 4_000_000  # of all chains together; above, bookkeeping is a small part of a step
+LONG_STEP = 0.1  # seconds; likewise
+LEAST_GAIN = 1.15  # what side by side must gain to be worth its memory, and to be chosen stably
+NUM_TIMINGS = 7
+
+
+def make_block(
+    posterior: LocalPosterior,
+    flat: FlatWeights,
+    execution: Execution,
+    *,
+    mode: ResolvedMode,
+    chains: int,
+) -> Block:
+    """A block of chains at the anchor; use inside `borrowed(posterior.model)`."""
+    if mode == "sequential":
+        return SequentialBlock(
+            posterior.model,
+            posterior.task,
+            flat,
+            forward_dtype=execution.forward_dtype,
+            microbatch=execution.microbatch,
+        )
+    return VectorisedBlock(
+        posterior.model,
+        posterior.task,
+        flat,
+        chains=chains,
+        forward_dtype=execution.forward_dtype,
+    )
+
+
+def choose_mode(
+    posterior: LocalPosterior, schedule: Schedule, execution: Execution
+) -> ResolvedMode:
+    """The mode asked for, or the faster one.
+
+    Raises:
+        ValueError: chains side by side and accumulation over microbatches were both asked for.
+    """
+    if execution.mode == "vectorised" and execution.microbatch is not None:
+        raise ValueError(
+            "mode='vectorised' runs each batch whole; drop microbatch, or use mode='sequential'."
+        )
+    if execution.mode != "auto":
+        return execution.mode
+    flat = FlatWeights(posterior.model, posterior.selection())
+    many = flat.size * schedule.chains > MOST_WEIGHTS and flat.device.type == "cpu"
+    if schedule.chains == 1 or execution.microbatch is not None or many:
+        return "sequential"
+    in_turn = _seconds_per_chain(posterior, schedule, execution, "sequential")
+    if in_turn > LONG_STEP and flat.device.type == "cpu":
+        return "sequential"
+    try:
+        side_by_side = _seconds_per_chain(posterior, schedule, execution, "vectorised")
+    except Exception as error:  # whatever a model does that torch.func cannot follow
+        logger.info("chains run in turn: this model does not run vectorised (%s)", error)
+        return "sequential"
+    logger.info("per chain-step: %.2g s in turn, %.2g s side by side", in_turn, side_by_side)
+    return "vectorised" if side_by_side * LEAST_GAIN < in_turn else "sequential"
+
+
+def _seconds_per_chain(
+    posterior: LocalPosterior, schedule: Schedule, execution: Execution, mode: ResolvedMode
+) -> float:
+    chains = schedule.chains if mode == "vectorised" else 1
+    flat = FlatWeights(posterior.model, posterior.selection())
+    minibatches = Minibatches(
+        list(range(chains)), population=len(posterior.data), size=schedule.batch_size
+    )
+    with borrowed(posterior.model):
+        block = make_block(posterior, flat, execution, mode=mode, chains=chains)
+        batch = posterior.data.batch(minibatches.index(0).to(flat.device))
+        block.differentiate(batch)
+        times = []
+        for _ in range(NUM_TIMINGS):
+            start = time.perf_counter()
+            block.differentiate(batch)
+            if flat.device.type == "cuda":
+                torch.cuda.synchronize(flat.device)
+            times.append(time.perf_counter() - start)
+    return min(times) / chains

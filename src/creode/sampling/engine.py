@@ -1,0 +1,238 @@
+"""The loop: gradient, arrive, observe, leave. There is no other.
+
+Here: one block of chains from its start (or a snapshot) to its last draw.
+Not here: kernels, how gradients are computed (sequential.py, vectorised.py), what is kept
+(recorder.py), several blocks, components or checkpoints (sample.py, study.py).
+Dimensions: C chains of the block, P sampled weights, m samples of a batch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from creode.data import Samples
+from creode.sampling.block import BatchLosses, Block, in_batches
+from creode.sampling.flat import FlatWeights
+from creode.sampling.kernel import Coordinates, Kernel, Target
+from creode.sampling.probes import DATA_PROBE, Baseline, Probe
+from creode.sampling.randomness import Minibatches, Noise, stream_seed
+from creode.sampling.recorder import Recorder
+from creode.sampling.schedule import Schedule
+from creode.tasks import Batch, Losses
+
+CHUNK = 1 << 16  # weights moved at a time; a multiple of 16, as the noise stream requires
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """What every block of chains of one posterior shares."""
+
+    target: Target
+    kernel: Kernel
+    schedule: Schedule  # batch_size is at most the size of the data
+    data: Samples  # on the device of the weights
+    baseline: Baseline | None  # None: the probe named "data" stands for the data
+    probes: Sequence[Probe]
+    unit: tuple[str, ...] = ()  # names the unit of work in the seeds
+
+
+class Engine:
+    """Runs one block of chains; `state` and `restore` make it resumable after any step."""
+
+    def __init__(
+        self, problem: Problem, block: Block, flat: FlatWeights, chains: Sequence[int]
+    ) -> None:
+        self._problem, self._block, self._flat = problem, block, flat
+        schedule, kernel = problem.schedule, problem.kernel
+        seeds = {
+            purpose: [stream_seed(schedule.seed, problem.unit, c, purpose) for c in chains]
+            for purpose in ("noise", "minibatch")
+        }
+        self._first_chain = chains[0]
+        self._noise = Noise(seeds["noise"], flat.device)
+        self._minibatches = Minibatches(
+            seeds["minibatch"], population=len(problem.data), size=schedule.batch_size
+        )
+        self._recorder = Recorder(len(chains), schedule.draws, problem.probes, schedule.traces)
+        self._slots = {
+            name: torch.full_like(block.position, kernel.slot_start) for name in kernel.slots
+        }
+        self._chunk = flat.size if len(chains) > 1 else min(CHUNK, flat.size)
+        self._anchors = [
+            flat.anchor(start, min(start + self._chunk, flat.size))
+            for start in range(0, flat.size, self._chunk)
+        ]
+        self._scratch = torch.empty_like(block.position[:, : self._chunk])
+        self._noise_buffer = self._scratch.new_empty(len(chains), _padded(self._chunk))
+        self._step = 0
+        for name, law in kernel.slots.items():
+            if law == "normal":
+                for piece in self._slots[name].split(self._chunk, dim=1):
+                    piece.copy_(self._draw_noise(piece.shape[1]))
+        if self._minibatches.is_full:
+            self._full_batch = {
+                name: column.expand(len(chains), *column.shape)
+                for name, column in problem.data.columns.items()
+            }
+
+    @torch.no_grad()
+    def run(
+        self,
+        *,
+        on_step: Callable[[int], None] | None = None,
+        on_state: Callable[[Engine], None] | None = None,
+    ) -> None:
+        """Run to the last draw. `on_step` hears of each step, `on_state` may take a snapshot."""
+        while self._step < self._problem.schedule.num_steps and not self._recorder.failed.all():
+            self._advance()
+            if on_step is not None:
+                on_step(self._step)
+            if on_state is not None:
+                on_state(self)
+
+    def tree(self) -> Any:
+        """The record of the block, an xarray.DataTree."""
+        return self._recorder.tree(self._first_chain)
+
+    def state(self) -> dict[str, Any]:
+        """Everything the rest of the run depends on."""
+        return {
+            "step": self._step,
+            "position": self._block.position,
+            "slots": self._slots,
+            "noise": self._noise.state(),
+            "recorder": self._recorder.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state`, with the same bits as if it had never stopped."""
+        self._step = state["step"]
+        self._block.position.copy_(state["position"])
+        self._block.moved()
+        for name, slot in self._slots.items():
+            slot.copy_(state["slots"][name])
+        self._noise.restore(state["noise"])
+        self._recorder.restore(copy.deepcopy(state["recorder"]))
+
+    def _advance(self) -> None:
+        problem, schedule, step = self._problem, self._problem.schedule, self._step
+        index, batch = self._batch(step)
+        losses = self._block.differentiate(batch)
+        since = step - schedule.burnin
+        if since >= 0 and problem.baseline is not None:
+            self._recorder.observe(losses, self._init_losses(index), len(problem.data))
+        ends_window = (since + 1) % schedule.steps_per_draw == 0
+        if ends_window:
+            self._check(losses, step)
+        draw = since // schedule.steps_per_draw if since >= 0 and ends_window else None
+        if draw is None:
+            for at in self._pieces():
+                problem.kernel.arrive(at, problem.target, step=step)
+                self._leave(at, step)
+        else:
+            self._draw(draw, step)
+            for at in self._pieces():
+                self._leave(at, step)
+        self._block.moved()
+        self._step += 1
+
+    def _draw_noise(self, size: int) -> Tensor:
+        return self._noise.fill(self._noise_buffer[:, : _padded(size)])[:, :size]
+
+    def _leave(self, at: Coordinates, step: int) -> None:
+        self._draw_noise(at.position.shape[1])
+        problem = self._problem
+        problem.kernel.leave(at, problem.target, step=step, burnin=problem.schedule.burnin)
+
+    def _draw(self, draw: int, step: int) -> None:
+        problem = self._problem
+        kernel, target, size = problem.kernel, problem.target, self._flat.size
+        radial, distance, kinetic = torch.zeros(
+            3, len(self._block.position), dtype=torch.float64, device=self._flat.device
+        )
+        for at in self._pieces():
+            if kernel.has_momentum:
+                momentum = at.slots["momentum"]
+                kinetic += _dot(momentum, momentum)
+            kernel.arrive(at, target, step=step)
+            displacement = torch.sub(at.position, at.anchor, out=at.scratch)
+            radial += _dot(displacement, at.gradient)
+            distance += _dot(displacement, displacement)
+        loss_virial = target.nbeta * radial
+        scalars = {
+            "loss_virial": loss_virial,
+            "virial": (loss_virial + target.localization * distance) / size,
+            "distance_sq": distance,
+        }
+        if kernel.has_momentum:
+            scalars["temperature"] = kinetic / size
+        self._recorder.draw(draw, scalars)
+        for probe in problem.probes:
+            stands_for_data = probe.name == DATA_PROBE and problem.baseline is None
+            losses = self._probe_losses(probe)
+            self._recorder.probe(draw, probe.name, losses, stands_for_data=stands_for_data)
+
+    def _probe_losses(self, probe: Probe) -> Losses:
+        pieces = [
+            self._block.losses(batch)
+            for batch in in_batches(probe.samples, self._problem.schedule.batch_size)
+        ]
+        if len(pieces) == 1:
+            return pieces[0]
+        return Losses(
+            torch.cat([piece.values for piece in pieces], 1),
+            torch.cat([piece.mask for piece in pieces], 1),
+        )
+
+    def _batch(self, step: int) -> tuple[Tensor | None, Batch]:
+        if self._minibatches.is_full:
+            return None, self._full_batch
+        index = self._minibatches.index(step).to(self._flat.device)
+        return index, self._problem.data.batch(index)
+
+    def _init_losses(self, index: Tensor | None) -> BatchLosses:
+        baseline = self._problem.baseline
+        assert baseline is not None
+        if index is None:
+            chains = len(self._block.position)
+            return BatchLosses(
+                baseline.total.expand(chains, -1), baseline.count.expand(chains, -1)
+            )
+        return BatchLosses(baseline.total[index], baseline.count[index])
+
+    def _check(self, losses: BatchLosses, step: int) -> None:
+        bad = ~torch.isfinite(losses.total.sum(1))
+        if bool(bad.any()):
+            self._recorder.fail(bad, step)
+
+    def _pieces(self) -> Iterator[Coordinates]:
+        for anchor, start in zip(
+            self._anchors, range(0, self._flat.size, self._chunk), strict=True
+        ):
+            stop = min(start + self._chunk, self._flat.size)
+            yield Coordinates(
+                position=self._block.position[:, start:stop],
+                gradient=self._block.gradient[:, start:stop],
+                anchor=anchor if isinstance(anchor, Tensor) else torch.cat(anchor),
+                noise=self._noise_buffer[:, : stop - start],
+                scratch=self._scratch[:, : stop - start],
+                slots={name: slot[:, start:stop] for name, slot in self._slots.items()},
+            )
+
+
+def _padded(size: int) -> int:
+    """The next multiple of 16, so that noise in pieces is the same noise as in one."""
+    return -(-size // 16) * 16
+
+
+def _dot(left: Tensor, right: Tensor) -> Tensor:
+    """Row-wise inner products (C,), accumulated over pieces in float64."""
+    if len(left) == 1:
+        return torch.dot(left[0], right[0]).double()[None]
+    return (left * right).sum(1).double()

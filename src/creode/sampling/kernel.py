@@ -1,0 +1,72 @@
+"""What every kernel shares: the target it samples and the coordinates it moves.
+
+A kernel is a frozen configuration with two moves on flat coordinates. `arrive` completes the step
+that led to the present weights, once their gradient is known; observables are read between the
+two; `leave` makes the next step. Both write in place and treat each coordinate alike, so one
+implementation serves one chain cut into chunks and many chains side by side.
+
+Here: the target, the coordinates of a move, the protocol.
+Not here: the kernels (one file each), gradients (sequential.py, vectorised.py), the loop (engine.py).
+Dimensions: C chains of a block, P sampled weights (or a chunk of them).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """∇U(w) = nβ ∇L(w) + γ (w − w*): the strengths of loss and tether."""
+
+    nbeta: float  # nβ
+    localization: float  # γ, in 1/weight²
+
+
+class Coordinates(NamedTuple):
+    """A piece of the sampled weights of one or more chains, and what a move needs of it."""
+
+    position: Tensor  # (C, P), w; written
+    gradient: Tensor  # (C, P), ∇L_m(w), nats/weight
+    anchor: Tensor  # (P,), w*
+    noise: Tensor  # (C, P), standard normals of this step
+    scratch: Tensor  # (C, P), free for the kernel's use
+    slots: Mapping[str, Tensor]  # each (C, P), what the kernel carries from step to step; written
+
+
+class Kernel(Protocol):
+    """A Markov kernel that leaves the local posterior (nearly) invariant."""
+
+    name: ClassVar[str]
+    slots: ClassVar[Mapping[str, str]]  # name of each carried array -> "normal" or "constant"
+    has_momentum: ClassVar[bool]
+
+    @property
+    def step_size(self) -> float:
+        """ε (or h for kernels with momentum)."""
+        ...
+
+    @property
+    def slot_start(self) -> float:
+        """Value at which "constant" slots start."""
+        ...
+
+    def arrive(self, at: Coordinates, target: Target, *, step: int) -> None:
+        """Complete the step that led here, now that the gradient is known."""
+        ...
+
+    def leave(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:
+        """Move to the next weights; what a kernel learns it learns while step < burnin."""
+        ...
+
+
+def check_positive(owner: str, **values: float) -> None:
+    """Raise ValueError unless every value is a finite number above zero."""
+    for name, value in values.items():
+        if isinstance(value, str) or not math.isfinite(value) or value <= 0:
+            raise ValueError(f"{owner}: {name} must be a finite number > 0, got {value!r}.")

@@ -1,0 +1,72 @@
+"""Draw from a local posterior: the one call.
+
+Here: its settings, checked, and the run directory it may write to.
+Not here: running the chains (unit.py), studies of many checkpoints or components (study.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict, Unpack
+
+import xarray as xr
+
+from creode.posterior import LocalPosterior
+from creode.sampling.kernel import Kernel
+from creode.sampling.probes import as_probes
+from creode.sampling.schedule import Execution, Schedule
+from creode.sampling.unit import Plan, Progress, describe, run_posterior
+
+
+class ScheduleFields(TypedDict, total=False):
+    """Keyword arguments of `sample` that make its `Schedule`."""
+
+    chains: int
+    draws: int
+    burnin: int
+    steps_per_draw: int
+    batch_size: int
+    seed: int
+    traces: tuple[str, ...]
+
+
+def sample(
+    posterior: LocalPosterior,
+    probes: Mapping[str, Any] | None = None,
+    *,
+    sampler: Kernel,
+    out: str | None = None,
+    execution: Execution | None = None,
+    on_progress: Progress | None = None,
+    **schedule: Unpack[ScheduleFields],
+) -> xr.DataTree:
+    """Draw from the local posterior around the weights that the model holds now.
+
+    Args:
+        posterior: what is sampled. Its model leaves as it came.
+        probes: named sets of samples whose losses are recorded at every draw.
+        sampler: a kernel, for example `SGLD(step_size=1e-5)`.
+        out: a run directory (path or fsspec URL); an interrupted run in it continues.
+        execution: mode, device, precision of the forward pass, microbatch.
+        on_progress: called with (chain-steps done, chain-steps in all).
+        **schedule: chains, draws, burnin, steps_per_draw, batch_size, seed, traces.
+
+    Returns:
+        A tree: at the root losses and diagnostics with dims (chain, draw); one child
+        `probes/<name>` a probe, with moments of each unit's loss.
+
+    Raises:
+        ValueError: a setting, the data or the model cannot give a learning coefficient; or `out`
+            holds a run of something else.
+    """
+    plan = Plan(
+        kernel=sampler, schedule=Schedule(**schedule), execution=execution or Execution()
+    )
+    named = as_probes(probes)
+    if out is None:
+        return run_posterior(posterior, named, plan, on_progress=on_progress)
+    from creode.store import Store
+
+    config = {"kind": "sample", **plan.record(), **describe(posterior, named)}
+    with Store.open(out, config) as store:
+        return run_posterior(posterior, named, plan, store=store, on_progress=on_progress)

@@ -1,0 +1,266 @@
+"""One unit of work: all chains of one posterior, block by block, resumed where they stopped.
+
+Here: checks before the first step, blocks of chains, snapshots, the labelled result.
+Not here: the loop (engine.py), the choice between in turn and side by side (choice.py).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+import xarray as xr
+
+from creode.version import __version__
+from creode.data import Samples
+from creode.fingerprint import model_fingerprint, task_fingerprint
+from creode.posterior import LocalPosterior
+from creode.sampling.block import unit_losses
+from creode.sampling.borrow import borrowed
+from creode.sampling.choice import ResolvedMode, choose_mode, make_block
+from creode.sampling.engine import Engine, Problem
+from creode.sampling.flat import FlatWeights
+from creode.sampling.kernel import Kernel, Target
+from creode.sampling.memory import check_memory
+from creode.sampling.probes import (
+    DATA_PROBE,
+    Probe,
+    baseline,
+    data_subset,
+    pairs_with_minibatches,
+)
+from creode.sampling.schedule import Execution, Schedule
+from creode.tasks import validate
+
+if TYPE_CHECKING:
+    from creode.store import Store
+
+Progress = Callable[[int, int], None]  # chain-steps done, chain-steps in all
+SINGLE_UNIT = ("anchor", "draws")  # the unit of a call of `sample`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a posterior is sampled: kernel, schedule, execution."""
+
+    kernel: Kernel
+    schedule: Schedule = Schedule()
+    execution: Execution = Execution()
+
+    def record(self) -> dict[str, Any]:
+        """The plan as plain values, for a run's record."""
+        return {
+            "sampler": {"name": self.kernel.name, **asdict(self.kernel)},  # type: ignore[call-overload]
+            "schedule": asdict(self.schedule),
+            "execution": asdict(self.execution),
+        }
+
+
+def describe(posterior: LocalPosterior, probes: Mapping[str, Samples]) -> dict[str, Any]:
+    """What identifies a posterior and its probes, as plain values."""
+    component = posterior.component
+    if not isinstance(component, str):
+        component = Samples(columns={k: v[None] for k, v in component.items()}).fingerprint()
+    return {
+        "posterior": {
+            "model": model_fingerprint(posterior.model),
+            "task": task_fingerprint(posterior.task),
+            "data": posterior.data.fingerprint(),
+            "nbeta": posterior.nbeta,
+            "localization": posterior.localization,
+            "component": component,
+        },
+        "probes": {name: samples.fingerprint() for name, samples in probes.items()},
+    }
+
+
+def run_posterior(
+    posterior: LocalPosterior,
+    probes: Mapping[str, Samples],
+    plan: Plan,
+    *,
+    unit: tuple[str, ...] = SINGLE_UNIT,
+    store: Store | None = None,
+    checkpoint: int | None = None,
+    on_progress: Progress | None = None,
+) -> xr.DataTree:
+    """Run every block of chains of one posterior that the store does not hold yet.
+
+    Args:
+        posterior: what is sampled.
+        probes: named samples whose losses are recorded at every draw.
+        plan: kernel, schedule, execution.
+        unit: names this unit of work, in the seeds and in the store.
+        store: where finished blocks and snapshots go; None keeps all in memory.
+        checkpoint: training steps of the model, kept with the draws.
+        on_progress: called with (chain-steps done, chain-steps in all).
+    """
+    unknown = sorted(set(plan.schedule.traces) - set(probes))
+    if unknown:
+        raise ValueError(f"traces names {unknown}; the probes are {sorted(probes)}.")
+    schedule = plan.schedule.fitted_to(posterior.data)
+    plan = replace(plan, schedule=schedule)
+    posterior = _on_device(posterior, plan.execution.device)
+    mode = decide_mode(posterior, plan, store)
+    width = schedule.chains if mode == "vectorised" else 1
+    problem, blocks = None, []
+    for first in range(0, schedule.chains, width):
+        chains = range(first, min(first + width, schedule.chains))
+        key = (*unit, f"block_{first}")
+        if store is not None and store.has(key):
+            blocks.append(store.read(key)["/".join(key)])
+            continue
+        problem = problem or _prepare(posterior, probes, plan, unit)
+        flat = FlatWeights(posterior.model, posterior.selection())
+        with borrowed(posterior.model):
+            block = make_block(posterior, flat, plan.execution, mode=mode, chains=width)
+            engine = Engine(problem, block, flat, chains)
+            on_state = _snapshots(store, key, engine)
+            engine.run(on_step=_report(on_progress, first, width, schedule), on_state=on_state)
+            tree = engine.tree()
+        tree.attrs = _attrs(posterior, problem, plan, flat.size)
+        if checkpoint is not None:
+            tree.attrs["checkpoint"] = checkpoint
+        if store is not None:
+            store.write(key, tree)
+        blocks.append(tree)
+    return merge_chains(blocks)
+
+
+def merge_chains(blocks: Sequence[xr.DataTree]) -> xr.DataTree:
+    """One tree of all chains from the trees of their blocks."""
+    return xr.DataTree.from_dict(
+        {
+            node.path: xr.concat(
+                [block[node.path].to_dataset() for block in blocks],
+                dim="chain",
+                data_vars="minimal",
+                coords="minimal",
+                compat="override",
+                combine_attrs="override",
+            )
+            for node in blocks[0].subtree
+            if node.has_data
+        }
+    )
+
+
+def decide_mode(posterior: LocalPosterior, plan: Plan, store: Store | None) -> ResolvedMode:
+    """In turn or side by side: as the run's record says, else by timing, which is then recorded."""
+    recorded = None if store is None else store.resolved.get("mode")
+    if recorded is not None:
+        return recorded  # type: ignore[no-any-return]
+    _check_weights(posterior.model)
+    mode = choose_mode(posterior, plan.schedule, plan.execution)
+    if store is not None:
+        store.resolve("mode", mode)
+    return mode
+
+
+def _prepare(
+    posterior: LocalPosterior, probes: Mapping[str, Samples], plan: Plan, unit: tuple[str, ...]
+) -> Problem:
+    """Check everything that can be wrong, and take the losses at w*."""
+    model, task, data, schedule = posterior.model, posterior.task, posterior.data, plan.schedule
+    _check_weights(model)
+    pairs = pairs_with_minibatches(schedule, len(data))
+    for samples in (data, *probes.values()):
+        validate(task, model, samples)
+    with borrowed(model):
+        named = dict(probes)
+        if not pairs:
+            named[DATA_PROBE] = data_subset(data, schedule.batch_size, schedule.seed)
+        check_memory(model, task, named, schedule)
+        size = plan.execution.microbatch or schedule.batch_size
+        return Problem(
+            target=Target(nbeta=posterior.nbeta, localization=posterior.localization),
+            kernel=plan.kernel,
+            schedule=schedule,
+            data=data,
+            baseline=baseline(model, task, data, size) if pairs else None,
+            probes=[
+                Probe(
+                    name,
+                    samples,
+                    unit_losses(model, task, samples, size),
+                    len(data) if name == DATA_PROBE else None,
+                )
+                for name, samples in named.items()
+            ],
+            unit=unit,
+        )
+
+
+def _snapshots(
+    store: Store | None, key: tuple[str, ...], engine: Engine
+) -> Callable[[Engine], None] | None:
+    """Resume the engine from the unit's snapshot, and take new ones when they are due."""
+    if store is None:
+        return None
+    state = store.load_snapshot(key)
+    if state is not None:
+        engine.restore(state)
+
+    def on_state(engine: Engine) -> None:
+        if store.snapshot_due():
+            store.save_snapshot(key, engine.state())
+
+    return on_state
+
+
+def _report(
+    on_progress: Progress | None, first: int, width: int, schedule: Schedule
+) -> Callable[[int], None] | None:
+    if on_progress is None:
+        return None
+    before, total = first * schedule.num_steps, schedule.chains * schedule.num_steps
+    return lambda step: on_progress(before + step * width, total)
+
+
+def _on_device(posterior: LocalPosterior, device: str | None) -> LocalPosterior:
+    """The posterior on the device asked for: a copy of the model if it lies elsewhere."""
+    here = next(posterior.model.parameters()).device
+    there = here if device is None else torch.device(device)
+    if there.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r} was asked for, but torch sees no CUDA device.")
+    model = posterior.model
+    if here.type != there.type or there.index not in (None, here.index):
+        model = copy.deepcopy(model).to(there)
+    return replace(posterior, model=model, data=posterior.data.to(there))
+
+
+def _check_weights(model: torch.nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            bad = int((~torch.isfinite(parameter)).sum())
+            raise ValueError(
+                f"{bad} of {parameter.numel()} weights of {name!r} are NaN or infinite; "
+                "load another checkpoint."
+            )
+
+
+def _attrs(
+    posterior: LocalPosterior, problem: Problem, plan: Plan, num_parameters: int
+) -> dict[str, Any]:
+    schedule, component = problem.schedule, posterior.component
+    record = plan.record()
+    return {
+        "nbeta": posterior.nbeta,
+        "localization": posterior.localization,
+        "num_parameters": num_parameters,
+        "num_samples": len(problem.data),
+        "batch_size": schedule.batch_size,
+        "component": component if isinstance(component, str) else "masks",
+        "loss_from": "probe" if problem.baseline is None else "minibatch",
+        "sampler": json.dumps(record["sampler"], sort_keys=True),
+        "steps_per_draw": schedule.steps_per_draw,
+        "burnin": schedule.burnin,
+        "seed": schedule.seed,
+        "creode_version": __version__,
+        "model_fingerprint": model_fingerprint(posterior.model),
+        "data_fingerprint": problem.data.fingerprint(),
+    }

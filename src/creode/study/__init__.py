@@ -1,0 +1,19 @@
+"""One study: model(s), data and what to read, as a checked config; its units of work; its readings.
+
+Here: configuration (config.py), planning and running (run.py), what is concluded (readings.py).
+Not here: commands (cli.py), the demo (demo.py).
+"""
+
+from creode.study.config import DataConfig, SamplerConfig, StudyConfig
+from creode.study.readings import Readings
+from creode.study.run import OnUnit, open_draws, run_study
+
+__all__ = [
+    "DataConfig",
+    "OnUnit",
+    "Readings",
+    "SamplerConfig",
+    "StudyConfig",
+    "open_draws",
+    "run_study",
+]

@@ -1,0 +1,158 @@
+"""What a study reads, as a checked configuration that a run directory can repeat.
+
+Here: model, data, parts, sampler and schedule as plain values; how each becomes an object.
+Not here: running it (run.py), what is concluded (readings.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from creode import tasks
+from creode.data import Samples, load
+from creode.development import Checkpoint, list_checkpoints
+from creode.sampling import KERNELS, Execution, Kernel, Plan, Schedule
+from creode.tasks import Task
+
+TASKS: dict[str, type[Any]] = {
+    "next-token": tasks.NextToken,
+    "classification": tasks.Classification,
+}
+BYTES = "bytes"
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Strict):
+    """Where samples come from and how text becomes tokens; the arguments of `creode.data.load`."""
+
+    source: str
+    split: str = "train"
+    text: str | None = "text"
+    tokenizer: str | None = None  # None: the model's own, or bytes for this package's decoders
+    length: int = 128
+    packing: Literal["pack", "truncate", "pad"] = "pack"
+    limit: int | None = None
+
+    def load(self, model: Path | str) -> Samples:
+        """The samples; the tokenizer is the model's own unless one is named."""
+        return load(
+            self.source,
+            split=self.split,
+            text=self.text,
+            tokenizer=self.tokenizer or own_tokenizer(model),
+            length=self.length,
+            packing=self.packing,
+            limit=self.limit,
+        )
+
+
+class SamplerConfig(BaseModel):
+    """A kernel by name, with its own settings beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    def build(self) -> Kernel:
+        """The kernel.
+
+        Raises:
+            ValueError: no such kernel, or a setting it does not have.
+        """
+        if self.name not in KERNELS:
+            raise ValueError(f"no sampler {self.name!r}; there are {', '.join(KERNELS)}.")
+        kind = KERNELS[self.name]
+        known = {field.name for field in fields(kind)}
+        given = self.model_extra or {}
+        if set(given) - known:
+            raise ValueError(
+                f"sampler {self.name!r} has no setting {', '.join(sorted(set(given) - known))}; "
+                f"it has {', '.join(sorted(known))}."
+            )
+        try:
+            return kind(**given)
+        except TypeError as error:
+            raise ValueError(f"sampler {self.name!r}: {error}.") from error
+
+
+class StudyConfig(_Strict):
+    """Learning coefficients of a model's parts along its checkpoints."""
+
+    model: str  # a model's directory or hub id, or a directory of checkpoints
+    revision: str | None = None
+    checkpoints: Literal["last", "all"] | tuple[int, ...] = "last"  # of a directory of them
+    task: Literal["next-token", "classification"] = "next-token"
+    data: DataConfig
+    probes: dict[str, DataConfig] = Field(default_factory=dict)
+    components: Names = ("full",)  # read at every checkpoint
+    final_components: Names = ()  # read at the last checkpoint only
+    sampler: SamplerConfig
+    nbeta: float
+    localization: float
+    schedule: Schedule = Schedule()
+    execution: Execution = Execution()
+
+    def plan(self) -> Plan:
+        """Kernel, schedule and execution."""
+        return Plan(
+            kernel=self.sampler.build(), schedule=self.schedule, execution=self.execution
+        )
+
+    def build_task(self) -> Task:
+        """The task by its name."""
+        task: Task = TASKS[self.task]()
+        return task
+
+    def series(self) -> list[Checkpoint | None]:
+        """The checkpoints to read, by step; [None] for a model that is one."""
+        if not holds_checkpoints(self.model):
+            if self.checkpoints != "last":
+                raise ValueError(
+                    f"{self.model} is one model, not a directory of checkpoints; leave "
+                    "checkpoints out."
+                )
+            return [None]
+        found = list_checkpoints(self.model)
+        if self.checkpoints == "last":
+            return [found[-1]]
+        if self.checkpoints == "all":
+            return list(found)
+        by_step = {checkpoint.step: checkpoint for checkpoint in found}
+        missing = [step for step in self.checkpoints if step not in by_step]
+        if missing:
+            raise ValueError(
+                f"{self.model} has no checkpoint at steps {missing}; it has {sorted(by_step)}."
+            )
+        return [by_step[step] for step in sorted(set(self.checkpoints))]
+
+
+def holds_checkpoints(model: str) -> bool:
+    """Whether a path is a directory of checkpoints rather than one model or a hub id."""
+    folder = Path(model).expanduser()
+    return folder.is_dir() and not (folder / "config.json").is_file()
+
+
+def own_tokenizer(model: Path | str) -> str:
+    """The tokenizer a model comes with: its directory or hub id, or bytes for our decoders."""
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        return str(model)
+    has_one = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
+    if has_one:
+        return str(folder)
+    if '"creode-' in (folder / "config.json").read_text():
+        return BYTES
+    raise ValueError(f"{folder} holds no tokenizer; name one with --tokenizer.")

@@ -1,0 +1,188 @@
+"""Plan and run the units of a study: every checkpoint × component, whichever are missing.
+
+Here: the order of work, one model in memory at a time, fingerprints that guard the directory.
+Not here: one unit of work (sampling/), readings of the result (readings.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+from torch import nn
+
+from creode import components
+from creode.data import Samples
+from creode.development import Checkpoint
+from creode.fingerprint import model_fingerprint
+from creode.models import load_model
+from creode.posterior import LocalPosterior
+from creode.sampling import merge_chains, run_posterior
+from creode.sampling.probes import as_probes
+from creode.store import Store
+from creode.study.config import StudyConfig
+
+OnUnit = Callable[[str, int, int], None]  # unit, chain-steps done, chain-steps of the whole study
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One posterior of a study."""
+
+    checkpoint: Checkpoint | None
+    component: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Its group in the store, below which its blocks of chains lie."""
+        step = "model" if self.checkpoint is None else f"step_{self.checkpoint.step:08d}"
+        return (step, components.slug(self.component))
+
+    @property
+    def label(self) -> str:
+        """Its name for people."""
+        where = "" if self.checkpoint is None else f"step {self.checkpoint.step}, "
+        return f"{where}{self.component}"
+
+
+def run_study(
+    study: StudyConfig,
+    out: str | Path,
+    *,
+    resolved: Mapping[str, Any] | None = None,
+    on_progress: OnUnit | None = None,
+) -> xr.DataTree:
+    """Sample every posterior of the study that the directory does not hold yet.
+
+    Args:
+        study: what is read.
+        out: the run directory; an interrupted study in it continues.
+        resolved: decisions of an earlier run to take over, so that this one repeats its bits.
+        on_progress: called with the unit's name and chain-steps done and in all.
+
+    Returns:
+        A tree with one posterior's draws at `/<checkpoint>/<component>`.
+
+    Raises:
+        ValueError: the study cannot be run, or `out` holds another one.
+    """
+    series, plan, task = study.series(), study.plan(), study.build_task()
+    first = load_study_model(study, series[0])
+    source = study.model if series[0] is None else series[0].path
+    data = study.data.load(source)
+    probes = as_probes({name: probe.load(source) for name, probe in study.probes.items()})
+    units = list_units(study, series, first)
+    config = {
+        "kind": "study",
+        "study": study.model_dump(mode="json"),
+        "fingerprints": {
+            "data": data.fingerprint(),
+            "probes": {name: samples.fingerprint() for name, samples in probes.items()},
+            "models": _fingerprints(study, series, first),
+        },
+    }
+    per_unit = study.schedule.chains * study.schedule.num_steps
+    total = per_unit * len(units)
+    with Store.open(out, config) as store:
+        for name, decision in (resolved or {}).items():
+            store.resolve(name, decision)
+        model, held = first, series[0]
+        for index, unit in enumerate(units):
+            if unit.checkpoint is not held:
+                model, held = load_study_model(study, unit.checkpoint), unit.checkpoint
+            posterior = LocalPosterior(
+                model,
+                task,
+                data,
+                nbeta=study.nbeta,
+                localization=study.localization,
+                component=unit.component,
+            )
+
+            def report(done: int, _: int, unit: Unit = unit, before: int = index * per_unit) -> None:
+                if on_progress is not None:
+                    on_progress(unit.label, before + done, total)
+
+            run_posterior(
+                posterior,
+                probes,
+                plan,
+                unit=unit.key,
+                store=store,
+                checkpoint=None if unit.checkpoint is None else unit.checkpoint.step,
+                on_progress=report,
+            )
+    return open_draws(out)
+
+
+def open_draws(path: str | Path) -> xr.DataTree:
+    """The draws of a run directory, chains of all blocks together.
+
+    Returns:
+        For a run of `creode.sample` the tree that it returned; for a study one such tree at
+        `/<checkpoint>/<component>`.
+    """
+    with Store.open(path, mode="read") as store:
+        tree = store.read()
+        nodes = {}
+        for unit in dict.fromkeys(key[:-1] for key in store.keys()):
+            group = tree["/".join(unit)]
+            blocks = sorted(group.children.values(), key=lambda block: int(block["chain"][0]))
+            nodes["/".join(unit)] = merge_chains(blocks)
+        if store.config.get("kind") == "sample":
+            return next(iter(nodes.values()))
+    return xr.DataTree(children=_nested(nodes))
+
+
+def list_units(
+    study: StudyConfig, series: list[Checkpoint | None], model: nn.Module
+) -> list[Unit]:
+    """Every posterior of a study, checkpoints first; unknown components raise here."""
+    everywhere = expand(model, study.components)
+    at_end = [name for name in expand(model, study.final_components) if name not in everywhere]
+    for name in (*everywhere, *at_end):
+        components.resolve(model, name)
+    units = [Unit(checkpoint, name) for checkpoint in series for name in everywhere]
+    return units + [Unit(series[-1], name) for name in at_end]
+
+
+def expand(model: nn.Module, names: tuple[str, ...]) -> list[str]:
+    """Component names, with the plural of a kind ("heads", "layers", "mlps") standing for all."""
+    known = components.list(model)
+    found: dict[str, None] = {}
+    for name in names:
+        of_kind = [component.name for component in known if f"{component.kind}s" == name]
+        found |= dict.fromkeys(of_kind or [name])
+    return list(found)
+
+
+def load_study_model(study: StudyConfig, checkpoint: Checkpoint | None) -> nn.Module:
+    """The model of a checkpoint, in float32."""
+    spec = study.model if checkpoint is None else checkpoint.path
+    return load_model(spec, revision=study.revision, dtype=torch.float32)
+
+
+def _fingerprints(
+    study: StudyConfig, series: list[Checkpoint | None], first: nn.Module
+) -> dict[str, str]:
+    def models() -> Iterator[tuple[Checkpoint | None, nn.Module]]:
+        yield series[0], first
+        for checkpoint in series[1:]:
+            yield checkpoint, load_study_model(study, checkpoint)
+
+    return {
+        "model" if checkpoint is None else str(checkpoint.step): model_fingerprint(model)
+        for checkpoint, model in models()
+    }
+
+
+def _nested(nodes: dict[str, xr.DataTree]) -> dict[str, Any]:
+    children: dict[str, dict[str, xr.DataTree]] = {}
+    for path, node in nodes.items():
+        step, name = path.split("/")
+        children.setdefault(step, {})[name] = node
+    return {step: xr.DataTree(children=parts) for step, parts in children.items()}

@@ -1,0 +1,14 @@
+"""Training: a plain, reproducible trainer with checkpoints and weights on the samples."""
+
+from creode.training.config import TrainingConfig, log_spaced_steps
+from creode.training.directory import checkpoint_name
+from creode.training.loop import OnStep, TrainingResult, train
+
+__all__ = [
+    "OnStep",
+    "TrainingConfig",
+    "TrainingResult",
+    "checkpoint_name",
+    "log_spaced_steps",
+    "train",
+]

@@ -1,0 +1,24 @@
+"""Stored results as a page for people: one HTML file that works offline, and PNG and SVG charts.
+
+Here: the public names, and the check that the extra with the drawing libraries is installed.
+Not here: any estimate. Everything shown was computed before and arrives labelled in a `Report`.
+"""
+
+from importlib.util import find_spec
+
+_missing = [name for name in ("altair", "vl_convert", "jinja2") if find_spec(name) is None]
+if _missing:
+    raise ImportError(
+        f"creode.viewer needs {', '.join(_missing)}, which is not installed. "
+        'Install the drawing libraries with: pip install "creode[viz]"'
+    )
+
+
+
+
+
+from creode.viewer.export import export_charts  # noqa: E402 - after the check
+from creode.viewer.page import write_report  # noqa: E402
+from creode.viewer.report import Report  # noqa: E402
+
+__all__ = ["Report", "export_charts", "write_report"]

@@ -1,0 +1,323 @@
+"""How each chart is drawn, in Altair, compiled to Vega.
+
+Here: marks, scales and axes; data sets by name, colours by role.
+Not here: data (readings.py, traces.py), words around a chart (figures.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from creode.viewer.readings import HEADS
+from creode.viewer.theme import SERIES, chart_config, role
+
+NOWHERE = -1  # the signal "at" when no training step is pointed at
+CROSS = (
+    "M-1,-.62L-.62,-1L0,-.38L.62,-1L1,-.62L.38,0L1,.62L.62,1L0,.38L-.62,1L-1,.62L-.38,0Z"
+)  # ✕ as a filled shape, so that a reading in doubt differs in shape and not in colour alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepAxis:
+    """Training steps on x ↦ log(1 + x/constant): 0 has a place, large steps are logarithmic."""
+
+    low: int
+    high: int
+    constant: int
+    ticks: tuple[int, ...]
+
+    @classmethod
+    def over(cls, steps: Iterable[int], finest: int | None) -> StepAxis:
+        """An axis over `steps`, logarithmic from `finest` on (the first step if None)."""
+        steps = sorted(set(steps)) or [0]
+        positive = [step for step in steps if step > 0]
+        constant = finest or min(positive, default=1)
+        powers = range(math.floor(math.log10(constant)), math.ceil(math.log10(steps[-1] + 1)) + 1)
+        inside = [10**k for k in powers if max(constant, steps[0]) <= 10**k <= steps[-1]]
+        ticks = ([0] if steps[0] == 0 else []) + (inside or steps[-1:])
+        return cls(low=steps[0], high=steps[-1], constant=constant, ticks=tuple(ticks))
+
+
+def compiled(chart: Any) -> dict[str, Any]:
+    """The Altair chart as Vega, in the report's look."""
+    import vl_convert
+
+    spec: dict[str, Any] = vl_convert.vegalite_to_vega(chart.to_dict(), config=chart_config())
+    return spec
+
+
+def loss_along_training(series: Sequence[str], units: str, axis: StepAxis) -> dict[str, Any]:
+    """Losses against the step; data set `losses`."""
+    import altair as alt
+
+    x = _step(axis)
+    y = alt.Y("loss:Q", title=f"loss  ({units})", scale=alt.Scale(zero=False), axis=_y_axis())
+    legend = alt.Legend(orient="top", title=None) if len(series) > 1 else None
+    color = alt.Color("series:N", sort=None, legend=legend, scale=_categories(series))
+    base = alt.Chart(alt.NamedData("losses"))
+    lines = base.mark_line(strokeWidth=1.6, strokeJoin="round").encode(x=x, y=y, color=color)
+    dots = base.transform_filter("datum.step === at").mark_point(filled=True, size=40, opacity=1)
+    layers = [
+        lines,
+        _rule_at(alt.Chart(alt.NamedData("losses")), x),
+        dots.encode(x=x, y=y, color=color),
+        _hover(base, x, y),
+    ]
+    return compiled(_linked(alt.layer(*layers).properties(height=200)))
+
+
+def llc_along_training(names: Sequence[str], group: str, axis: StepAxis) -> dict[str, Any]:
+    """λ̂ of each component against the step, a panel each; data set `readings`."""
+    import altair as alt
+
+    x = _step(axis, few=len(names) > 1)
+    y_scale = alt.Scale(zero=False, nice=True)
+    y = alt.Y("llc:Q", title="λ̂" if len(names) == 1 else None, scale=y_scale, axis=_y_axis(4))
+    base = alt.Chart()
+    layers = [
+        base.mark_area(color=role("ok"), opacity=0.18).encode(
+            x=x, y=alt.Y("low:Q", scale=y_scale), y2="high:Q"
+        ),
+        base.mark_line(color=role("ok"), strokeWidth=1.6).encode(x=x, y=y),
+        _rule_at(base, x),
+        _readings(base).encode(x=x, y=y),
+        base.transform_filter("datum.step === at")
+        .mark_text(align="right", baseline="bottom", dy=-3, fontSize=11, color=role("ink"))
+        .encode(x=alt.value("width"), y=alt.value(0), text="llc_text:N"),
+        _hover(base, x, y),
+        base.transform_filter("datum.llc === null")
+        .mark_point(
+            shape=CROSS, filled=True, size=60, color=role("bad"), opacity=1, tooltip=_tooltip()
+        )
+        .encode(x=x, y=alt.value("height")),
+    ]
+    panel = alt.layer(*layers).properties(height=200 if len(names) == 1 else 110)
+    data = alt.NamedData("readings")
+    if len(names) == 1:
+        chart = alt.layer(*layers, data=data).properties(height=200)
+    else:
+        facet = alt.Facet(
+            "component:N",
+            sort=list(names),
+            title=None,
+            header=alt.Header(labelAnchor="start", labelPadding=10),
+        )
+        chart = panel.facet(facet=facet, columns=4, spacing=28, data=data).resolve_axis(
+            x="independent", y="independent"
+        )
+        chart = chart.resolve_scale(y="shared" if group == HEADS else "independent")
+    return compiled(_linked(_intervals(chart, group)))
+
+
+def heat_map(low: float, high: float) -> dict[str, Any]:
+    """λ̂ of heads, layers down and heads across; data set `current`."""
+    import altair as alt
+
+    middle = low + 0.55 * (high - low)
+    base = alt.Chart(alt.NamedData("current")).transform_filter(f"datum.group === '{HEADS}'")
+    x = alt.X("head:O", title="head", axis=alt.Axis(labelAngle=0, ticks=False, domain=False))
+    y = alt.Y("layer:O", title="layer", axis=alt.Axis(labelAngle=0))
+    ramp = alt.Scale(
+        domain=[low, high], range=[role("heat0"), role("heat1"), role("heat2")], clamp=True
+    )
+    legend = alt.Legend(title="λ̂", orient="right", gradientLength=120)
+    cells = base.mark_rect(
+        cornerRadius=4, stroke=role("paper"), strokeWidth=3, tooltip=_tooltip()
+    ).encode(x=x, y=y, color=alt.Color("llc:Q", scale=ramp, legend=legend))
+    values = base.mark_text(fontSize=13, tooltip=_tooltip()).encode(
+        x=x,
+        y=y,
+        text="llc_short:N",
+        color=alt.condition(
+            f"datum.llc > {middle!r}", alt.value(role("heat-text1")), alt.value(role("heat-text0"))
+        ),
+    )
+    marked = base.transform_filter("!datum.ok")
+    doubts = marked.mark_point(
+        shape=CROSS, filled=True, size=60, color=role("bad"), opacity=1, dy=-16, tooltip=_tooltip()
+    ).encode(x=x, y=y)
+    return compiled(alt.layer(cells, values, doubts).properties(height=alt.Step(52)))
+
+
+def ranking(group: str) -> dict[str, Any]:
+    """λ̂ of components with intervals, the largest on top; data set `current`."""
+    import altair as alt
+
+    order = alt.EncodingSortField(field="llc", op="max", order="descending")
+    y = alt.Y("component:N", sort=order, title=None, axis=_name_axis())
+    x = alt.X("llc:Q", title="λ̂", scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(grid=True))
+    base = alt.Chart()
+    chart = alt.layer(
+        _interval(base).encode(y=y, x=alt.X("low:Q", title="λ̂"), x2="high:Q"),
+        _readings(base).encode(x=x, y=y),
+        data=alt.NamedData("current"),
+    )
+    return compiled(_intervals(chart, group).properties(height=alt.Step(26)))
+
+
+def probes(group: str, names: Sequence[str]) -> dict[str, Any]:
+    """λ̂ on each probe with intervals, components down; data set `probes`."""
+    import altair as alt
+
+    y = alt.Y("component:N", sort=None, title=None, axis=_name_axis())
+    offset = alt.YOffset("probe:N", sort=list(names))
+    x = alt.X("llc:Q", title="λ̂", scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(grid=True))
+    color = alt.Color(
+        "probe:N", scale=_categories(names), legend=alt.Legend(orient="top", title=None)
+    )
+    doubtful = alt.condition("datum.ok", color, alt.value(role("bad")))
+    shape = alt.condition("datum.ok", alt.value("circle"), alt.value(CROSS))
+    base = alt.Chart()
+    chart = alt.layer(
+        base.mark_rule(strokeWidth=2, opacity=0.65).encode(
+            y=y, yOffset=offset, x=alt.X("low:Q", title="λ̂"), x2="high:Q", color=doubtful
+        ),
+        base.mark_point(filled=True, size=62, opacity=1, tooltip=_tooltip()).encode(
+            x=x, y=y, yOffset=offset, color=doubtful, shape=shape
+        ),
+        data=alt.NamedData("probes"),
+    )
+    return compiled(_intervals(chart, group).properties(height=alt.Step(14)))
+
+
+def draws(quantity: str, title: str, num_chains: int) -> dict[str, Any]:
+    """A quantity at each draw, a line for each chain; data sets `draws`, and `chosen` for λ̂."""
+    import altair as alt
+
+    x = alt.X("draw:Q", title="draw", scale=alt.Scale(nice=False))
+    y = alt.Y(f"{quantity}:Q", title=title, scale=alt.Scale(zero=False), axis=_y_axis())
+    lines = (
+        alt.Chart(alt.NamedData("draws"))
+        .mark_line(strokeWidth=1.2, opacity=0.85)
+        .encode(x=x, y=y, color=_chain(num_chains))
+    )
+    if quantity != "running":
+        return compiled(lines.properties(height=200))
+    chosen = alt.Chart(alt.NamedData("chosen")).transform_filter("isValid(datum.llc)")
+    band = _with_interval(chosen).mark_rect(color=role("muted"), opacity=0.16)
+    mean = chosen.mark_rule(color=role("muted"), strokeDash=[4, 3])
+    chart = alt.layer(
+        band.encode(y=alt.Y("low:Q", title=title), y2="high:Q"),
+        mean.encode(y=alt.Y("llc:Q", title=title)),
+        lines,
+    )
+    return compiled(chart.properties(height=200))
+
+
+def autocorrelation(num_chains: int) -> dict[str, Any]:
+    """Autocorrelation against lag, a line for each chain; data set `lags`."""
+    import altair as alt
+
+    zero = alt.Chart(alt.InlineData([{}])).mark_rule(color=role("muted")).encode(y=alt.datum(0))
+    lines = (
+        alt.Chart(alt.NamedData("lags"))
+        .mark_line(strokeWidth=1.4, opacity=0.9)
+        .encode(
+            x=alt.X("lag:Q", title="lag  (draws)", scale=alt.Scale(nice=False)),
+            y=alt.Y("autocorrelation:Q", title="autocorrelation", axis=_y_axis()),
+            color=_chain(num_chains),
+        )
+    )
+    return compiled(alt.layer(zero, lines).properties(height=200))
+
+
+def _step(axis: StepAxis, few: bool = False) -> Any:
+    import altair as alt
+
+    ticks = axis.ticks
+    if few and len(ticks) > 3:
+        ticks = (ticks[0], ticks[len(ticks) // 2], ticks[-1])
+    scale = alt.Scale(
+        type="symlog", constant=axis.constant, domain=[axis.low, axis.high], nice=False
+    )
+    labels = alt.Axis(values=list(ticks), format="~s", labelOverlap=True, labelFlush=False)
+    return alt.X("step:Q", scale=scale, axis=labels, title=None if few else "training step")
+
+
+def _y_axis(ticks: int = 5) -> Any:
+    import altair as alt
+
+    return alt.Axis(tickCount=ticks, minExtent=38, format="~g")
+
+
+def _name_axis() -> Any:
+    import altair as alt
+
+    return alt.Axis(labelColor=role("ink"), labelFontSize=12, labelLimit=160, grid=False)
+
+
+def _categories(names: Sequence[str]) -> Any:
+    import altair as alt
+
+    return alt.Scale(domain=list(names), range=[SERIES[i % 6] for i in range(len(names))])
+
+
+def _chain(num_chains: int) -> Any:
+    import altair as alt
+
+    scale = alt.Scale(
+        domain=list(range(num_chains)), range=[SERIES[i % 6] for i in range(num_chains)]
+    )
+    legend = alt.Legend(title="chain", orient="top", symbolType="stroke")
+    return alt.Color("chain:N", scale=scale, legend=legend)
+
+
+def _with_interval(chart: Any) -> Any:
+    return chart.transform_calculate(
+        low="datum.llc - 2 * datum.llc_se", high="datum.llc + 2 * datum.llc_se"
+    )
+
+
+def _intervals(chart: Any, group: str) -> Any:
+    return _with_interval(chart.transform_filter(f"datum.group === '{group}'"))
+
+
+def _interval(base: Any) -> Any:
+    import altair as alt
+
+    return base.mark_rule(strokeWidth=2, opacity=0.6).encode(
+        color=alt.condition("datum.ok", alt.value(role("ok")), alt.value(role("bad")))
+    )
+
+
+def _readings(base: Any) -> Any:
+    """Points: a dot where the reading can be trusted, a ✕ in another colour where it cannot."""
+    import altair as alt
+
+    return base.mark_point(filled=True, opacity=1, tooltip=_tooltip()).encode(
+        shape=alt.condition("datum.ok", alt.value("circle"), alt.value(CROSS)),
+        color=alt.condition("datum.ok", alt.value(role("ok")), alt.value(role("bad"))),
+        size=alt.condition("datum.ok", alt.value(34), alt.value(70)),
+    )
+
+
+def _tooltip() -> Any:
+    """The whole row; the page chooses what to show of it."""
+    import altair as alt
+
+    return alt.TooltipContent("data")
+
+
+def _linked(chart: Any) -> Any:
+    """The chart with the signal `at`, the training step that is pointed at in any chart."""
+    import altair as alt
+
+    return chart.add_params(alt.param(name="at", value=NOWHERE))
+
+
+def _rule_at(base: Any, x: Any) -> Any:
+    pointed = base.transform_filter("datum.step === at")
+    return pointed.mark_rule(color=role("muted"), strokeWidth=1, opacity=0.7).encode(x=x)
+
+
+def _hover(base: Any, x: Any, y: Any) -> Any:
+    """Invisible points that find the step nearest to the pointer (signal `hover`)."""
+    import altair as alt
+
+    nearest = alt.selection_point(
+        name="hover", on="pointermove", nearest=True, encodings=["x"], clear="pointerout"
+    )
+    return base.mark_point(opacity=0, tooltip=_tooltip()).encode(x=x, y=y).add_params(nearest)

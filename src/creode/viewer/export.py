@@ -1,0 +1,133 @@
+"""Still pictures of a report's charts, as PNG and SVG files, with titles and without a browser.
+
+Here: filling a chart's data in, its size, title and light colours, and writing files.
+Not here: what the charts are (figures.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from creode.viewer.figures import Figure, figures
+from creode.viewer.readings import Row, losses, probe_readings, readings
+from creode.viewer.report import ReadingKey, Report, checkpoints
+from creode.viewer.theme import LIGHT, coloured, role
+from creode.viewer.traces import rows as trace_rows
+
+FORMATS = ("png", "svg")
+_WIDTH = 760  # px
+_PANEL_WIDTH = 165
+_NARROW_WIDTH = 480
+_PNG_SCALE = 2.0
+
+Data = Mapping[str, Sequence[Row]]
+
+
+def export_charts(
+    report: Report, directory: str | Path, formats: Sequence[str] = FORMATS
+) -> list[Path]:
+    """Write every chart of the report into `directory`, one file a chart and format.
+
+    Charts of one checkpoint show the last; each reading with traces has its three charts.
+
+    Returns:
+        The files written, in the order of the page.
+    Raises:
+        ValueError: a format that is neither png nor svg.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise ValueError(f"unknown chart format {unknown[0]!r}; choose among {', '.join(FORMATS)}.")
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, chart in _stills(report):
+        for kind in formats:
+            path = directory / f"{name}.{kind}"
+            path.write_bytes(_rendered(chart, kind))
+            written.append(path)
+    return written
+
+
+def _stills(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
+    """File name and finished chart, one after another: a run can have many chains to draw."""
+    found = figures(report)
+    last = checkpoints(report.llc)[-1]
+    rows = readings(report.llc)
+    shared: Data = {
+        "losses": [] if report.training is None else losses(report.training),
+        "readings": rows,
+        "current": [row for row in rows if row["step"] == last],
+        "probes": [row for row in probe_readings(report.llc_on) if row["step"] == last],
+    }
+    at = "" if last is None else f" at step {last:,}"
+    for figure in found:
+        if figure.section != "chains":
+            where = "" if figure.section == "training" else at
+            yield figure.name, _still(figure, figure.title + where, shared)
+    names = _slugs(report.traces)
+    for (step, component), trace in report.traces.items():
+        draws, lags = trace_rows(trace)
+        chosen = [row for row in rows if (row["step"], row["component"]) == (step, component)]
+        data: Data = {"draws": draws, "lags": lags, "chosen": chosen}
+        where = component if step is None else f"{component} at step {step:,}"
+        for figure in found:
+            if figure.section == "chains":
+                title = f"{figure.title}, {where}"
+                yield f"{figure.name}_{names[step, component]}", _still(figure, title, data)
+
+
+def _still(figure: Figure, title: str, data: Data) -> dict[str, Any]:
+    chart: dict[str, Any] = coloured(figure.chart, LIGHT)
+    chart["data"] = [
+        {**entry, "values": data[entry["name"]]} if entry["name"] in data else entry
+        for entry in chart["data"]
+    ]
+    chart["title"] = coloured(
+        {
+            "text": title,
+            "subtitle": figure.caption,
+            "color": role("ink"),
+            "subtitleColor": role("muted"),
+            "anchor": "start",
+            "frame": "bounds",
+            "fontSize": 17,
+            "subtitleFontSize": 12,
+            "subtitlePadding": 6,
+            "offset": 18,
+        },
+        LIGHT,
+    )
+    chart["background"] = "white"
+    chart["padding"] = 16
+    chart["description"] = figure.description
+    if figure.facet_width is None:
+        chart["width"] = _WIDTH if figure.wide else _NARROW_WIDTH
+    else:
+        panel = {"name": "child_width", "value": _PANEL_WIDTH}
+        chart["signals"] = [
+            panel if signal["name"] == "child_width" else signal for signal in chart["signals"]
+        ]
+    return chart
+
+
+def _rendered(chart: dict[str, Any], kind: str) -> bytes:
+    import vl_convert
+
+    if kind == "svg":
+        return str(vl_convert.vega_to_svg(chart)).encode("utf-8")
+    return bytes(vl_convert.vega_to_png(chart, scale=_PNG_SCALE))
+
+
+def _slugs(keys: Mapping[ReadingKey, object]) -> dict[ReadingKey, str]:
+    """A file name for each reading; names that fall together get a number."""
+    slugs: dict[ReadingKey, str] = {}
+    for step, component in keys:
+        plain = re.sub(r"[^A-Za-z0-9]+", "_", component).strip("_") or "component"
+        slug = plain if step is None else f"step_{step:06d}_{plain}"
+        twins = sum(re.fullmatch(re.escape(slug) + r"(-\d+)?", used) is not None for used in slugs.values())
+        slugs[step, component] = slug if not twins else f"{slug}-{twins + 1}"
+    return slugs

@@ -1,0 +1,185 @@
+"""The figures of a report: each a compiled chart, its words, and the data it is drawn from.
+
+Here: which figures a report has, their titles, captions and descriptions for screen readers.
+Not here: how a figure is drawn (charts.py), the page around it (page.py).
+Data sets, shared between figures by name: `losses`; `readings`, all; `current`, those of one
+checkpoint, and `probes`, the same on other data; `draws`, `lags` and `chosen`, one reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from creode.viewer import charts
+from creode.viewer.readings import HEADS, PARTS, Row, group_of, losses, probe_readings, readings
+from creode.viewer.report import Report, checkpoints
+
+_MARKED = "✕ marks a reading that cannot be trusted."
+_GROUP = {HEADS: "attention heads", PARTS: "other components"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One chart: Vega with colours as roles and data sets by name."""
+
+    name: str  # of files and of the element in the page
+    section: str  # training, components, probes or chains
+    title: str
+    caption: str
+    description: str  # said to who does not see the chart
+    chart: dict[str, Any]  # Vega
+    facet_width: int | None = None  # least width of a panel, for charts of many panels
+    wide: bool = True  # takes a row of its own
+
+
+def figures(report: Report) -> list[Figure]:
+    """Every figure the report has data for, in the order of the page."""
+    rows = readings(report.llc)
+    found = []
+    axis = step_axis(report)
+    if report.training is not None:
+        found.append(_losses(report, axis))
+    if len(checkpoints(report.llc)) > 1:
+        found += [_along_training(rows, group, axis) for group in _groups(rows)]
+    if any(row["layer"] is not None for row in rows):
+        found.append(_heat_map(rows))
+    if len({row["component"] for row in rows}) > 1:
+        found += [_ranking(group, wide=len(_groups(rows)) == 1) for group in _groups(rows)]
+    probe_rows = probe_readings(report.llc_on)
+    if probe_rows:
+        names = list(dict.fromkeys(row["probe"] for row in probe_rows))
+        groups = _groups(probe_rows)
+        found += [_probes(group, names, wide=len(groups) == 1) for group in groups]
+    if report.traces:
+        found += _chains(max(trace.sizes["chain"] for trace in report.traces.values()))
+    return found
+
+
+def step_axis(report: Report) -> charts.StepAxis:
+    """One axis of training steps for every figure along training."""
+    steps = [step for step in checkpoints(report.llc) if step is not None]
+    if report.training is not None:
+        steps += [int(step) for step in report.training["step"].values]
+    marked = [step for step in checkpoints(report.llc) if step]
+    return charts.StepAxis.over(steps, finest=min(marked, default=None))
+
+
+def _groups(rows: Sequence[Row]) -> list[str]:
+    present = {row["group"] for row in rows}
+    return [group for group in (PARTS, HEADS) if group in present]
+
+
+def _losses(report: Report, axis: charts.StepAxis) -> Figure:
+    assert report.training is not None
+    rows = losses(report.training)
+    series = list(dict.fromkeys(row["series"] for row in rows))
+    units = str(report.training["loss"].attrs.get("units", "nats"))
+    shown, last = len(rows), rows[-1] if rows else None
+    total = sum(int(values.notnull().sum()) for values in report.training.data_vars.values())
+    thinned = f" {shown:,} of {total:,} values are drawn." if shown < total else ""
+    return Figure(
+        name="loss_along_training",
+        section="training",
+        title="Loss",
+        caption=f"In {units}, against the training step on a logarithmic axis that includes 0.{thinned}",
+        description=f"Loss in {units} along training: {', '.join(series)}."
+        + (f" The last value is {last['loss']:.4g} at step {last['step']:,}." if last else ""),
+        chart=charts.loss_along_training(series, units, axis),
+    )
+
+
+def _along_training(rows: Sequence[Row], group: str, axis: charts.StepAxis) -> Figure:
+    names = _names(rows, group)
+    single = len(names) == 1
+    what = names[0] if single else _GROUP[group]
+    scale = " All panels share one scale." if group == HEADS and not single else ""
+    doubtful = sum(row["group"] == group and not row["ok"] for row in rows)
+    return Figure(
+        name=f"llc_along_training_{group}",
+        section="training",
+        title=f"λ̂ of {what}",
+        caption=f"Bands: ±2 standard errors. {_MARKED}{scale}",
+        description=f"Local learning coefficient of {', '.join(names)} along training, with "
+        f"standard errors; {doubtful} of these readings cannot be trusted.",
+        chart=charts.llc_along_training(names, group, axis),
+        facet_width=None if single else 190,
+    )
+
+
+def _heat_map(rows: Sequence[Row]) -> Figure:
+    values = [row["llc"] for row in rows if row["layer"] is not None and row["llc"] is not None]
+    return Figure(
+        name="llc_by_layer_and_head",
+        section="components",
+        title="λ̂ of each head, by layer",
+        caption=f"The colour means the same at every checkpoint. {_MARKED}",
+        description="Heat map of the local learning coefficient, a row for each layer and a column "
+        f"for each head, from {min(values, default=0):.3g} to {max(values, default=0):.3g}.",
+        chart=charts.heat_map(min(values, default=0.0), max(values, default=1.0)),
+    )
+
+
+def _ranking(group: str, wide: bool) -> Figure:
+    return Figure(
+        name=f"llc_ranked_{group}",
+        section="components",
+        title=f"λ̂ of {_GROUP[group]}, sorted",
+        caption=f"Intervals: ±2 standard errors. {_MARKED}",
+        description=f"Local learning coefficient of {_GROUP[group]}, sorted by value, with "
+        "intervals of two standard errors.",
+        chart=charts.ranking(group),
+        wide=wide,
+    )
+
+
+def _probes(group: str, names: Sequence[str], wide: bool) -> Figure:
+    return Figure(
+        name=f"llc_on_probes_{group}",
+        section="probes",
+        title=f"λ̂ of {_GROUP[group]}, by data",
+        caption=f"Intervals: ±2 standard errors. {_MARKED}",
+        description=f"Data-refined local learning coefficient of {_GROUP[group]} on the probes "
+        f"{', '.join(names)}, with intervals of two standard errors.",
+        chart=charts.probes(group, names),
+        wide=wide,
+    )
+
+
+def _chains(num_chains: int) -> list[Figure]:
+    return [
+        Figure(
+            name="chain_losses",
+            section="chains",
+            title="Loss above the checkpoint's",
+            caption="L(w) − L(w*) at each draw, both on the same samples.",
+            description="Trace of the excess loss of each chain.",
+            chart=charts.draws("excess", "L(w) − L(w*)  (nats)", num_chains),
+        ),
+        Figure(
+            name="chain_running_llc",
+            section="chains",
+            title="Running λ̂",
+            caption="Each chain's mean so far. Band: the reading, ±2 standard errors.",
+            description="Estimate of the local learning coefficient of each chain from its draws "
+            "so far.",
+            chart=charts.draws("running", "λ̂ so far", num_chains),
+            wide=False,
+        ),
+        Figure(
+            name="chain_autocorrelation",
+            section="chains",
+            title="Autocorrelation",
+            caption="Of the loss within each chain; the sooner it falls to 0, the more a draw is "
+            "worth.",
+            description="Autocorrelation of the loss of each chain against the lag in draws.",
+            chart=charts.autocorrelation(num_chains),
+            wide=False,
+        ),
+    ]
+
+
+def _names(rows: Sequence[Row], group: str) -> list[str]:
+    names = dict.fromkeys(row["component"] for row in rows)
+    return [name for name in names if group_of(name) == group]

@@ -1,0 +1,267 @@
+// Here: drawing the charts from the data in the page, the pickers, the table, saving and copying.
+// Not here: any estimate; numbers are shown as they are stored.
+"use strict";
+(() => {
+  const page = JSON.parse(document.getElementById("data").textContent);
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const element = (id) => document.getElementById(id);
+  const NOWHERE = -1; // the signal "at" when no step is pointed at
+
+  // ---- data ---------------------------------------------------------------------------------
+  const asRows = (columns) => {
+    const names = Object.keys(columns);
+    const count = names.length ? columns[names[0]].length : 0;
+    return Array.from({ length: count }, (_, i) =>
+      Object.fromEntries(names.map((name) => [name, columns[name][i]])));
+  };
+  const readings = asRows(page.readings).map((row, index) => ({ ...row, index }));
+  const probes = asRows(page.probes);
+  const losses = asRows(page.losses);
+
+  // 16-bit levels between two extremes; the highest level stands for a missing value.
+  const unpack = ({ low, high, shape, levels }) => {
+    const bytes = new DataView(Uint8Array.from(atob(levels), (c) => c.charCodeAt(0)).buffer);
+    const at = (i) => {
+      const level = bytes.getUint16(2 * i, true);
+      return level === 65535 ? null : low + ((high - low) * level) / 65534;
+    };
+    return Array.from({ length: shape[0] }, (_, chain) =>
+      Array.from({ length: shape[1] }, (_, i) => at(chain * shape[1] + i)));
+  };
+  const tracesOf = (reading) => {
+    const packed = page.traces[reading.index];
+    if (!packed) return { draws: [], lags: [] };
+    const [excess, running] = [unpack(packed.excess), unpack(packed.running)];
+    const draws = excess.flatMap((values, chain) => values.map((value, i) => (
+      { chain, draw: i * packed.stride, excess: value, running: running[chain][i] })));
+    const lags = unpack(packed.autocorrelation).flatMap((values, chain) =>
+      values.map((autocorrelation, lag) => ({ chain, lag, autocorrelation })));
+    return { draws, lags };
+  };
+
+  // ---- state --------------------------------------------------------------------------------
+  const state = { reading: readings.findLast((row) => row.component === "full") || readings.at(-1), at: NOWHERE };
+  const named = (step) => (step === null ? "" : ` at step ${step.toLocaleString("en")}`);
+  const datasets = () => {
+    const { step } = state.reading;
+    const here = (row) => row.step === step;
+    return {
+      losses, readings, current: readings.filter(here), probes: probes.filter(here),
+      chosen: [state.reading], ...tracesOf(state.reading),
+    };
+  };
+
+  // ---- charts -------------------------------------------------------------------------------
+  const coloured = (spec, theme) => JSON.parse(JSON.stringify(spec), (_, value) =>
+    typeof value === "string" && value.startsWith("role:") ? theme[value.slice(5)] ?? value : value);
+  const copies = (rows) => rows.map((row) => ({ ...row })); // Vega writes into its rows
+  const views = new Map(); // figure name -> {view, holder, names of its data sets}
+
+  // The library is compressed in the page; run it before the first chart.
+  const loadLibrary = async () => {
+    const bytes = Uint8Array.from(atob(element("library").textContent), (c) => c.charCodeAt(0));
+    const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    document.head.append(make("script", await new Response(plain).text()));
+  };
+  const draw = async (holder) => {
+    const name = holder.dataset.figure;
+    const { chart, facet } = page.figures[name];
+    const data = datasets();
+    const spec = coloured(chart, page.themes[dark.matches ? "dark" : "light"]);
+    const names = spec.data.map((entry) => entry.name).filter((entry) => entry in data);
+    for (const entry of spec.data) if (entry.name in data) entry.values = copies(data[entry.name]);
+    const width = holder.clientWidth;
+    if (facet) fitPanels(spec, facet, width);
+    else {
+      spec.width = width;
+      spec.autosize = { type: "fit-x", contains: "padding" };
+    }
+    views.get(name)?.finalize();
+    const options = { mode: "vega", renderer: "svg", actions: false, defaultStyle: false };
+    const { view, finalize } = await vegaEmbed(holder, spec, { ...options, tooltip: showTooltip });
+    if (spec.signals?.some((signal) => signal.name === "hover"))
+      view.addSignalListener("hover", (_, hover) => pointAt(hover?.step?.[0] ?? NOWHERE));
+    view.addEventListener("click", (_, item) => {
+      const row = rowOf(item?.datum);
+      if (row?.component !== undefined) choose(row.step, row.component);
+    });
+    views.set(name, { view, finalize, names });
+  };
+  const AXIS = 46; // px beside each panel for its axis
+  const fitPanels = (spec, least, width) => {
+    const gap = spec.layout.padding;
+    const count = Math.max(1, Math.min(spec.layout.columns, Math.floor((width + gap) / (least + gap))));
+    spec.layout.columns = count;
+    const panel = spec.signals.find((signal) => signal.name === "child_width");
+    panel.value = Math.floor((width - (count - 1) * gap) / count - AXIS);
+  };
+  const drawAll = () => Promise.all([...document.querySelectorAll(".chart")].map(draw));
+  const refresh = (...changed) => {
+    const data = datasets();
+    for (const { view, names } of views.values()) {
+      const stale = names.filter((name) => changed.includes(name));
+      for (const name of stale) view.data(name, copies(data[name]));
+      if (stale.length) view.resize().runAsync();
+    }
+  };
+  const pointAt = (step) => {
+    if (step === state.at) return;
+    state.at = step;
+    for (const { view } of views.values())
+      if ("at" in (view.getState({ signals: (name) => name === "at", data: () => false }).signals ?? {}))
+        view.signal("at", step).runAsync();
+  };
+
+  // ---- what a point says ----------------------------------------------------------------------
+  const rowOf = (datum) => datum?.datum ?? datum; // the nearest point is wrapped once
+  const fields = [
+    ["λ̂", (row) => row.llc_text], ["λ̂ by variance", (row) => row.llc_variance_text],
+    ["loss", (row) => row.loss?.toPrecision(4)],
+    ["ESS", (row) => row.ess?.toFixed(0)], ["R-hat", (row) => row.rhat?.toFixed(3)],
+  ];
+  const make = (tag, text, className) => {
+    const made = document.createElement(tag);
+    if (text !== undefined) made.textContent = text;
+    if (className) made.className = className;
+    return made;
+  };
+  const showTooltip = (_, event, item, value) => {
+    const tooltip = element("tooltip");
+    const row = rowOf(value);
+    tooltip.hidden = row === null || row === undefined || typeof row !== "object";
+    if (tooltip.hidden) return;
+    const title = (row.component ?? row.series) + (row.probe ? ` on ${row.probe}` : "") + named(row.step);
+    const list = make("dl");
+    for (const [label, of] of fields) {
+      const text = of(row);
+      if (text !== undefined && text !== null) list.append(make("dt", label), make("dd", text));
+    }
+    tooltip.replaceChildren(make("strong", title), list);
+    if (row.reasons) tooltip.append(make("div", `✕ ${row.reasons}`, "doubt"));
+    const [width, height] = [tooltip.offsetWidth, tooltip.offsetHeight];
+    const left = Math.min(event.clientX + 16, innerWidth - width - 8);
+    const below = event.clientY + 18;
+    const top = below + height < innerHeight ? below : event.clientY - height - 14;
+    tooltip.style.left = `${Math.max(8, left)}px`;
+    tooltip.style.top = `${Math.max(8, top)}px`;
+  };
+
+  // ---- table and words --------------------------------------------------------------------------
+  const numberCell = (value, text) => {
+    const cell = make("td");
+    const data = make("data", value === null ? "–" : text);
+    data.value = value ?? "";
+    cell.append(data);
+    return cell;
+  };
+  const verdictCell = (row) => {
+    const cell = make("td", undefined, row.ok ? "" : "doubt");
+    if (row.ok) cell.textContent = "can be trusted";
+    else cell.append(make("span", "✕", "cross"), row.reasons);
+    return cell;
+  };
+  const tableRow = (row) => {
+    const line = make("tr");
+    const name = make("th");
+    name.scope = "row";
+    const button = make("button", row.component);
+    button.type = "button";
+    button.addEventListener("click", () => choose(row.step, row.component));
+    name.append(button);
+    if (row.index === state.reading.index) line.setAttribute("aria-current", "true");
+    line.append(
+      name, numberCell(row.llc, row.llc_text), numberCell(row.llc_variance, row.llc_variance_text),
+      numberCell(row.ess, row.ess?.toLocaleString("en", { maximumFractionDigits: 0 })),
+      numberCell(row.rhat, row.rhat?.toFixed(3)), numberCell(row.virial, row.virial_text),
+      numberCell(row.temperature, row.temperature_text), verdictCell(row));
+    return line;
+  };
+  const showChosen = () => {
+    const row = state.reading;
+    element("chosen-name").textContent = row.component + named(row.step);
+    const words = element("chosen-verdict");
+    words.textContent = row.ok
+      ? `λ̂ = ${row.llc_text}. Can be trusted.`
+      : `✕ ${row.llc === null ? "No λ̂" : `λ̂ = ${row.llc_text}`}. Cannot be trusted: ${row.reasons}.`;
+    words.classList.toggle("doubt", !row.ok);
+    for (const where of document.querySelectorAll(".where")) where.textContent = named(row.step);
+    const table = element("diagnostics").tBodies[0];
+    table.replaceChildren(...readings.filter((other) => other.step === row.step).map(tableRow));
+    for (const picker of document.querySelectorAll("[data-pick]")) {
+      const key = picker.dataset.pick === "checkpoint" ? "step" : "component";
+      picker.value = String(row[key]);
+    }
+    const figures = element("chain-figures");
+    if (figures) {
+      const stored = row.index in page.traces;
+      figures.hidden = !stored;
+      element("no-chains").hidden = stored;
+    }
+  };
+
+  // ---- choosing a reading -------------------------------------------------------------------------
+  const choose = (step, component) => {
+    const found = readings.find((row) => row.step === step && row.component === component)
+      ?? readings.find((row) => row.step === step);
+    if (!found || found === state.reading) return;
+    state.reading = found;
+    showChosen();
+    refresh("current", "probes", "draws", "lags", "chosen");
+  };
+  for (const picker of document.querySelectorAll("[data-pick]"))
+    picker.addEventListener("change", () => {
+      const { step, component } = state.reading;
+      if (picker.dataset.pick === "checkpoint") choose(Number(picker.value), component);
+      else choose(step, picker.value);
+    });
+  for (const link of document.querySelectorAll("[data-reading]"))
+    link.addEventListener("click", () => {
+      const row = readings[Number(link.dataset.reading)];
+      choose(row.step, row.component);
+    });
+  element("next-doubt")?.addEventListener("click", () => {
+    const doubts = readings.filter((row) => !row.ok);
+    const next = doubts.find((row) => row.index > state.reading.index) ?? doubts[0];
+    choose(next.step, next.component);
+  });
+
+  // ---- saving and copying -------------------------------------------------------------------------
+  const save = async (name, kind) => {
+    const { view } = views.get(name);
+    const before = view.background();
+    view.background(getComputedStyle(document.body).backgroundColor);
+    const url = await view.toImageURL(kind, kind === "png" ? 2 : 1);
+    view.background(before);
+    await view.runAsync();
+    const link = make("a");
+    link.href = url;
+    link.download = `${name}.${kind}`;
+    link.click();
+  };
+  for (const button of document.querySelectorAll("[data-save]"))
+    button.addEventListener("click", () => save(button.dataset.figure, button.dataset.save));
+
+  element("copy")?.addEventListener("click", async () => {
+    const text = element("command").textContent;
+    let done = true;
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch { // not allowed for this page: select it and use the older way
+      getSelection().selectAllChildren(element("command"));
+      done = document.execCommand("copy");
+    }
+    element("copied").textContent = done ? "Copied" : "Select the text and copy it";
+    setTimeout(() => { element("copied").textContent = ""; }, 2500);
+  });
+
+  // ---- begin ----------------------------------------------------------------------------------------
+  showChosen();
+  loadLibrary().then(drawAll).then(() => { document.documentElement.dataset.drawn = "true"; });
+  dark.addEventListener("change", drawAll);
+  let width = innerWidth;
+  let waiting;
+  addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => { if (innerWidth !== width) { width = innerWidth; drawAll(); } }, 120);
+  });
+})();

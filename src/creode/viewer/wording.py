@@ -1,0 +1,128 @@
+"""What the page says in words: verdicts, numbers with their errors, and the glossary.
+
+Here: text only.
+Not here: deciding a verdict (diagnostics/); the words repeat what the results say.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+GLOSSARY = (
+    (
+        "λ̂, the local learning coefficient (LLC)",
+        "How degenerate the loss is around the weights: the smaller, the more ways there are to "
+        "move the weights without losing much. λ̂ = nβ (E[L(w)] − L(w*)), in no unit.",
+    ),
+    (
+        "Refined λ̂",
+        "The same with only one component's weights free to move, such as one attention head; "
+        "data-refined: with the loss taken on other data, a probe.",
+    ),
+    (
+        "λ̂ by variance",
+        "A second estimate, from how much the loss varies between draws. It needs no L(w*). "
+        "For a well-behaved minimum the two agree.",
+    ),
+    (
+        "nβ",
+        "Inverse temperature times number of samples: how strongly the draws are held to low loss.",
+    ),
+    (
+        "γ, localization",
+        "The strength of the pull that keeps the draws near the checkpoint w*, in 1/weight².",
+    ),
+    (
+        "ESS, effective sample size",
+        "How many independent draws the correlated draws of the chains are worth.",
+    ),
+    (
+        "R-hat",
+        "How far the chains disagree, relative to their own spread: 1 when they tell the same "
+        "story, larger when they have not met.",
+    ),
+    (
+        "Virial",
+        "E[(w − w*)·∇U(w)]/d, exactly 1 for true draws. Below 1, flat directions are not explored "
+        "yet; above 1, step size or gradient noise heats the chain.",
+    ),
+    (
+        "Temperature",
+        "E‖p‖²/d, 1 for a sampler with momentum at the right temperature; other samplers have none.",
+    ),
+    (
+        "± and shaded bands",
+        "After a number, ± is one standard error. Bands and intervals reach two standard errors to "
+        "either side.",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """One kind of reason, with the readings that give it."""
+
+    reason: str  # as the first of these readings says it
+    readings: Sequence[Mapping[str, Any]]
+
+
+def verdict(ok: int, total: int) -> str:
+    """How many readings can be trusted, as a sentence."""
+    if total == 1:
+        return "The reading can be trusted." if ok else "The reading cannot be trusted."
+    if ok == total:
+        return f"All {total:,} readings can be trusted."
+    if ok == 0:
+        return f"None of the {total:,} readings can be trusted."
+    return f"{ok:,} of {total:,} readings can be trusted."
+
+
+def doubts(rows: Iterable[Mapping[str, Any]]) -> list[Doubt]:
+    """Reasons that differ only in their numbers, together; the most frequent first."""
+    found: dict[str, tuple[str, list[Mapping[str, Any]]]] = {}
+    for row in rows:
+        if row["ok"]:
+            continue
+        for reason in str(row["reasons"]).split("; "):
+            kind = re.sub(r"[-−+]?\d[\d.,]*(e[-+]?\d+)?", "#", reason)
+            found.setdefault(kind, (reason, []))[1].append(row)
+    ordered = sorted(found.values(), key=lambda item: -len(item[1]))
+    return [Doubt(reason=_sentence(reason), readings=rows) for reason, rows in ordered]
+
+
+def reading_name(row: Mapping[str, Any]) -> str:
+    """A reading's name: its component, with the step where there is one."""
+    step = row["step"]
+    return str(row["component"]) if step is None else f"{row['component']} at step {step:,}"
+
+
+def with_error(value: float, error: float) -> str:
+    """"12.34 ± 0.56": the error to two significant digits, the value to the same place."""
+    if not math.isfinite(value):
+        return "–"
+    if not (math.isfinite(error) and error > 0):
+        return number(value)
+    places = min(max(0, 1 - math.floor(math.log10(error))), 9)
+    return f"{_minus(f'{value:,.{places}f}')} ± {error:,.{places}f}"
+
+
+def number(value: float) -> str:
+    """Three significant digits, never as a power of ten; "–" if not finite."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    places = min(max(0, 2 - math.floor(math.log10(abs(value)))), 9)
+    return _minus(f"{value:,.{places}f}")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,142 @@
+from dataclasses import replace
+
+import pytest
+
+from creode.diagnostics import Evidence, verdict
+from creode.diagnostics.verdict import CHAIN_CHECKS
+
+HEALTHY = Evidence(
+    num_chains=4,
+    num_draws=200,
+    nbeta=50.0,
+    ess=600.0,
+    rhat=1.01,
+    rhat_distance=1.02,
+    virial=1.02,
+    virial_se=0.01,
+    temperature=1.0,
+    temperature_se=0.01,
+    llc=10.0,
+    llc_se=0.2,
+    num_parameters=40,
+    locality=1.1,
+    locality_se=0.02,
+)
+
+SICK = {  # what differs from HEALTHY -> what the one reason must say
+    "failed": (
+        {"num_failed": 1, "failed_chain": 2, "failed_at": 731, "failed_draw": 9},
+        "chain 2 became non-finite at step 731 (1 of 4 chains failed): use a smaller step size",
+    ),
+    "failed, no step": (
+        {"num_failed": 2, "failed_chain": 0, "failed_draw": 9},
+        "chain 0 became non-finite by draw 9, at a step that was not recorded (2 of 4",
+    ),
+    "still": (
+        {"num_still": 1, "still_chain": 3},
+        "chain 3 never moved (the same distance to w* at every draw, 1 of 4 chains), so it has no "
+        "effective sample size",
+    ),
+    "flat": ({"num_flat": 4}, "the loss is the same at every draw of 4 of 4 chains"),
+    "one chain": ({"num_chains": 1}, "one chain: whether others would agree"),
+    "few draws": ({"num_draws": 3, "ess": float("nan")}, "3 draws per chain give no error"),
+    "small ess": ({"ess": 41.6}, "the 4 × 200 draws are worth 42 independent ones"),
+    "rhat": ({"rhat": 1.21}, "R-hat of the loss is 1.21, above 1.05"),
+    "distance": ({"rhat_distance": 1.4}, "R-hat of the distance to w* is 1.40, above 1.05"),
+    "cold": (
+        {"virial": 0.62, "virial_se": 0.03},
+        "the virial is 0.62 ± 0.03, below 1: flat directions have not mixed, so use more burn-in",
+    ),
+    "hot": (
+        {"virial": 1.31, "virial_se": 0.04},
+        "the virial is 1.31 ± 0.04, above 1: the step size or gradient noise heats the chain",
+    ),
+    "hot momenta": (
+        {"temperature": 1.5, "temperature_se": 0.1},
+        "the kinetic temperature is 1.5 ± 0.1, not 1: gradient noise or the step size heats",
+    ),
+    "cold momenta": (
+        {"temperature": 0.5, "temperature_se": 0.1},
+        "the kinetic temperature is 0.5 ± 0.1, not 1: the momenta have not warmed up",
+    ),
+    "negative": (
+        {"llc": -3.0, "llc_se": 0.5, "locality": float("nan")},
+        "llc is -3 ± 0.5, below 0: w* is not a local minimum of this loss",
+    ),
+    "above d/2": (
+        {"llc": 25.0, "llc_se": 1.0},
+        "llc is 25 ± 1, above d/2 = 20 for d = 40 sampled weights",
+    ),
+    "left": (
+        {"locality": 0.12, "locality_se": 0.01},
+        "locality is 0.12 ± 0.01, below 0.5: the draws left the basin of w*",
+    ),
+    "no error": ({"llc_se": float("nan")}, "the reading has no standard error"),
+}
+
+TOLERATED = {  # departures within the tolerance, or within two errors of it
+    "within the virial's tolerance": {"virial": 1.09, "virial_se": 0.001},
+    "a virial too uncertain to tell": {"virial": 0.7, "virial_se": 0.11},
+    "a hot virial too uncertain to tell": {"virial": 1.3, "virial_se": 0.11},
+    "a temperature too uncertain to tell": {"temperature": 1.3, "temperature_se": 0.11},
+    "no momentum": {"temperature": float("nan"), "temperature_se": float("nan")},
+    "zero within error": {"llc": -0.9, "llc_se": 0.5, "locality": float("nan")},
+    "d/2 within error": {"llc": 21.9, "llc_se": 1.0},
+    "a locality too uncertain to tell": {"locality": 0.1, "locality_se": 0.21},
+    "a quartic": {"locality": 2.0},
+    "just enough draws": {"ess": 100.0},
+    "rhat at its threshold": {"rhat": 1.05, "rhat_distance": 1.05},
+}
+
+
+def test_a_healthy_reading_is_ok_without_a_word():
+    assert verdict(HEALTHY) == (True, "", "")
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_a_sick_reading_has_its_reason_and_no_other(name):
+    change, sentence = SICK[name]
+    found = verdict(replace(HEALTHY, **change))
+    assert not found.ok
+    assert found.reasons.startswith(sentence)
+    assert "; " not in found.reasons  # the mark between reasons
+
+
+@pytest.mark.parametrize("name", TOLERATED)
+def test_a_departure_within_tolerance_or_error_is_no_reason(name):
+    found = verdict(replace(HEALTHY, **TOLERATED[name]))
+    assert found.ok, found.reasons
+
+
+def test_reasons_are_joined():
+    found = verdict(replace(HEALTHY, ess=20.0, rhat=1.3))
+    first, second = found.reasons.split("; ")
+    assert "independent" in first
+    assert "R-hat" in second
+
+
+def test_another_losss_reading_may_be_negative_or_above_half_the_weights():
+    negative = verdict(replace(HEALTHY, on="code", llc=-3.0, llc_se=0.5))
+    assert negative.ok
+    assert negative.notes.startswith("llc on 'code' is -3 ± 0.5, below 0: that loss falls around")
+    assert verdict(replace(HEALTHY, on="code", llc=25.0)).ok
+
+
+def test_a_control_says_that_it_is_one():
+    found = verdict(replace(HEALTHY, nbeta=0.0, llc=0.0, llc_se=0.0, locality=float("nan")))
+    assert found == (True, "", "a control: nβ is 0, the loss was switched off, and llc is 0 by "
+                     "definition")  # fmt: skip
+
+
+def test_a_wide_error_is_noted_and_not_held_against_the_reading():
+    found = verdict(replace(HEALTHY, llc_se=2.1))
+    assert found.ok
+    assert found.notes == "llc is 10 ± 2.1: more draws would narrow the error"
+    assert not verdict(replace(HEALTHY, llc_se=1.9)).notes
+
+
+def test_chains_can_be_judged_without_a_reading():
+    chains = Evidence(num_chains=4, num_draws=200, ess=600.0, rhat=1.3)
+    found = verdict(chains, checks=CHAIN_CHECKS, notes=())
+    assert found.reasons.startswith("R-hat of the loss is 1.30")
+    assert verdict(replace(chains, rhat=1.0), checks=CHAIN_CHECKS, notes=()).ok
