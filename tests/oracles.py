@@ -6,7 +6,7 @@ networks by enumeration. Nothing here imports the package.
 Symbols: h eigenvalue of the Hessian, a = nβh + γ posterior precision, P = nβH + γI, ε step size,
 v stationary variance of one weight, λ learning coefficient, d weights, N samples, n draws.
 Conventions: SGLD is w' = w − ε/2 ∇U + √ε ξ; BAOAB has mass 1, step h and friction ζ. Arrays are
-float64; a Hessian or covariance is (d, d), eigenvalues (d,), gradients (N, d), curvatures (N, d, d).
+float64: a Hessian or covariance (d, d), eigenvalues (d,), gradients (N, d), curvatures (N, d, d).
 """
 
 from __future__ import annotations
@@ -272,15 +272,19 @@ def baoab_autocorrelation(a: float, step: float, friction: float, num_lags: int)
 def normal_crossing_moments(exponents: Sequence[int], nbeta: float, localization: float) -> Moments:
     """Mean and variance of nβ Π w_i^{2k_i} under exp{−nβ Π w_i^{2k_i} − (γ/2)‖w‖²}.
 
-    One or two weights, γ > 0. By symmetry w > 0; with w = e^u the integrand is analytic and falls
-    off on both sides, so the trapezoidal rule on a grid in u converges exponentially.
+    One or two weights, nβ and γ > 0. By symmetry w > 0; with w = e^u the integrand is analytic and
+    falls off on both sides, so the trapezoidal rule on a grid in u converges exponentially.
     As nβ → ∞ both tend to λ = 1/(2 max k), slowly where the multiplicity is above one.
     """
-    if not 1 <= len(exponents) <= 2 or localization <= 0:
-        raise ValueError("one or two exponents and a localization above 0 are needed.")
+    if not 1 <= len(exponents) <= 2 or min(nbeta, localization) <= 0:
+        raise ValueError("one or two exponents, and nbeta and localization above 0, are needed.")
     top = 0.5 * math.log(2 * 60 / localization)  # the tether is e^{−60} there
-    u = np.linspace(top - 40, top, 1201)
-    grids = np.meshgrid(*[u] * len(exponents), indexing="ij")
+    axes = []
+    for k in exponents:
+        others = 2 * (sum(exponents) - k) * top  # log of the other factor at its largest
+        narrow = min(top, -(math.log(nbeta) + others) / (2 * k))
+        axes.append(np.arange(narrow - 36, top, 0.04))  # e^{−36} of the narrowest is left out
+    grids = np.meshgrid(*axes, indexing="ij")
     potential = nbeta * np.exp(sum(2 * k * x for k, x in zip(exponents, grids, strict=True)))
     tether = localization / 2 * sum(np.exp(2 * x) for x in grids)
     weight = np.exp(sum(grids) - len(exponents) * top - potential - tether)

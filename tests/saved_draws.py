@@ -119,17 +119,20 @@ def probe(
     mask: np.ndarray | None = None,
     **attrs: Any,
 ) -> xr.Dataset:
-    """The record of a probe from its losses (C, D, S[, T]) at draws and (S[, T]) at the anchor."""
+    """The record of a probe from its losses (C, D, S[, T]) at draws and (S[, T]) at the anchor.
+
+    Units that do not count keep their losses: estimators must not read them.
+    """
     mask = np.ones(unit_init_loss.shape, dtype=bool) if mask is None else mask
     units = ("sample", "token")[: mask.ndim]
     counted = np.where(mask, unit_losses, 0.0)
     return xr.Dataset(
         {
             "loss": (("chain", "draw"), counted.sum(tuple(range(2, counted.ndim))) / mask.sum()),
-            "unit_init_loss": (units, np.where(mask, unit_init_loss, 0.0)),
+            "unit_init_loss": (units, unit_init_loss),
             "mask": (units, mask),
-            "unit_mean": (("chain", *units), counted.mean(1)),
-            "unit_var": (("chain", *units), counted.var(1, ddof=1)),
+            "unit_mean": (("chain", *units), unit_losses.mean(1)),
+            "unit_var": (("chain", *units), unit_losses.var(1, ddof=1)),
         },
         coords={"chain": np.arange(len(unit_losses))},
         attrs={"data_fingerprint": "probe", "num_samples": len(mask)} | attrs,

@@ -12,7 +12,7 @@ import webbrowser
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, cast
 
 import typer
 
@@ -105,16 +105,14 @@ def components(model: ModelArg, as_json: JsonOpt = False) -> None:
     "--nbeta 100 --localization 100 --step-size 1e-5 --final-component heads --out runs/llc"
 )
 @reported
-def llc(  # noqa: PLR0913 - a command's parameters are its options
+def llc(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     model: ModelArg,
     data: DataOpt,
     nbeta: Annotated[float, typer.Option(help="Inverse temperature nβ.")],
     localization: Annotated[float, typer.Option(help="Strength γ of the tether, 1/weight².")],
     step_size: Annotated[float, typer.Option(help="Step size of the sampler.")],
     out: Annotated[Path, typer.Option(help="Run directory; an interrupted run continues.")],
-    sampler: Annotated[
-        str, typer.Option(help="Kernel: sgld, rmsprop_sgld or baoab.")
-    ] = "sgld",
+    sampler: Annotated[str, typer.Option(help="Kernel: sgld, rmsprop_sgld or baoab.")] = "sgld",
     sampler_option: Annotated[
         list[str] | None, typer.Option(help="Further setting of the kernel, NAME=NUMBER.")
     ] = None,
@@ -148,7 +146,9 @@ def llc(  # noqa: PLR0913 - a command's parameters are its options
     seed: SeedOpt = 0,
     mode: Annotated[str, typer.Option(help="auto, sequential or vectorised.")] = "auto",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
-    forward_dtype: Annotated[str | None, typer.Option(help="bfloat16 for the forward pass.")] = None,
+    forward_dtype: Annotated[
+        str | None, typer.Option(help="bfloat16 for the forward pass.")
+    ] = None,
     microbatch: Annotated[int | None, typer.Option(min=1, help="Sequences at once.")] = None,
     as_json: JsonOpt = False,
     strict: StrictOpt = False,
@@ -213,13 +213,13 @@ def rerun(
     console.note("the readings are the same." if same else "the readings DIFFER from the old ones.")
 
 
-@app.command(
-    epilog="Example: creode train --data corpus:code,docs --out runs/decoder --steps 1000"
-)
+@app.command(epilog="Example: creode train --data corpus:code,docs --out runs/decoder --steps 1000")
 @reported
-def train(  # noqa: PLR0913 - a command's parameters are its options
+def train(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     data: DataOpt,
-    out: Annotated[Path, typer.Option(help="Directory of checkpoints; an interrupted run continues.")],
+    out: Annotated[
+        Path, typer.Option(help="Directory of checkpoints; an interrupted run continues.")
+    ],
     model: Annotated[
         str | None, typer.Option(help="Model to start from; default: a new small decoder.")
     ] = None,
@@ -309,7 +309,9 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where models, draws and the report go.")] = Path(
         "runs/demo"
     ),
-    quick: Annotated[bool, typer.Option("--quick", help="A small version, within a minute.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small version, within a minute.")
+    ] = False,
     seed: SeedOpt = 0,
     open_page: OpenOpt = True,
     as_json: JsonOpt = False,
@@ -321,7 +323,9 @@ def demo(
     console.note(f"training a decoder of {config.decoder.num_layers} layers on the embedded corpus")
     with console.progress("steps") as advance:
         models = train_decoder(
-            config, out / "model", lambda done, total, loss: advance(f"loss {loss:.3f}", done, total)
+            config,
+            out / "model",
+            lambda done, total, loss: advance(f"loss {loss:.3f}", done, total),
         )
     console.note("reading its learning coefficients along training, and of every head at the end")
     study = config.study(models)
@@ -371,8 +375,8 @@ def _vocabulary(tokenizer: str | None) -> int:
 
 
 def _checkpoints(text: str) -> Literal["last", "all"] | tuple[int, ...]:
-    if text == "last" or text == "all":
-        return text
+    if text in ("last", "all"):
+        return cast(Literal["last", "all"], text)
     try:
         return tuple(int(step) for step in text.split(","))
     except ValueError:

@@ -15,7 +15,7 @@ from creode.tasks import NextToken
 from creode.testbeds.decoder import Decoder, DecoderConfig
 from creode.training import OnStep, TrainingConfig, train
 
-DOMAINS = "corpus:code,docstrings,topics"
+DOMAINS = "corpus:code,docstrings,c,dialogue"
 LENGTH = 64  # tokens of a sequence
 
 

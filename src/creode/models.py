@@ -45,6 +45,8 @@ def load_model(
         ValueError: nothing there, weights missing or damaged, or an architecture that is neither
             a causal language model nor a sequence classifier.
     """
+    from creode.testbeds.decoder import MODEL_TYPE, Decoder
+
     path = Path(spec).expanduser()
     if not path.exists():
         if isinstance(spec, Path) or spec.startswith((".", "/", "~")) or spec.count("/") > 1:
@@ -62,9 +64,7 @@ def load_model(
             f"{path}: holds weights of {config.get('class')}, which load_model cannot build; "
             "build the model yourself and call load_weights(model, directory)."
         )
-    if kind == "creode-decoder":
-        from creode.testbeds.decoder import Decoder
-
+    if kind == MODEL_TYPE:
         return Decoder.load(path).to(dtype)
     weight_files(path)
     return _load_pretrained(str(path), None, dtype)
@@ -207,8 +207,9 @@ def _load_pretrained(spec: str, revision: str | None, dtype: torch.dtype | None)
             revision=revision,
             dtype="auto" if dtype is None else dtype,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are named, below
         )
-    invented = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    invented = sorted({*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])})
     if invented:
         raise ValueError(f"{spec}: the stored weights lack or do not fit {_some(invented)}.")
     loaded: nn.Module = model.eval()
@@ -225,7 +226,7 @@ def _one_sentence(spec: str, revision: str | None) -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise ValueError(f"{at}: weights damaged or cut short ({error}).") from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         cause = textwrap.shorten(str(error), 300, placeholder=" …")
         if Path(spec).is_dir():
             raise ValueError(f"{at}: transformers cannot read it ({cause}).") from error

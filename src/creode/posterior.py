@@ -54,7 +54,7 @@ class LocalPosterior:
                     f"{name} must be a finite number ≥ 0, got {value!r}; "
                     "give it explicitly, for example nbeta=30.0, localization=100.0."
                 )
-        fields = {
+        fields: dict[str, Any] = {
             "model": model,
             "task": task,
             "data": as_samples(data),

@@ -111,4 +111,4 @@ def test_trees_that_cannot_be_joined_are_refused():
     with pytest.raises(ValueError, match="draws holds no posterior"):
         llc(xr.DataTree())
     with pytest.raises(TypeError, match=r"must be an xarray\.DataTree"):
-        llc(tree(healthy_excess()).to_dataset())
+        over_study(tree(healthy_excess()).to_dataset(), lambda draws: draws)

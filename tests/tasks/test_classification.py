@@ -90,5 +90,5 @@ def test_samples_that_cannot_be_scored_are_refused(columns, message):
 
 
 def test_logits_per_token_are_refused():
-    with pytest.raises(ValueError, match=r"logits of shape \(5, 2, 3\) for 5 samples"):
+    with pytest.raises(ValueError, match=r"logits of shape \(1, 2, 3\) for 1 samples"):
         validate(Classification(), linear(), as_samples((X[:, None].expand(B, 2, D), Y)))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from creode.testbeds.decoder import Decoder, DecoderConfig
+from creode.testbeds.decoder import Decoder, DecoderConfig, _places
 
 SHAPE = {"vocab_size": 11, "d_model": 12, "num_layers": 2, "num_heads": 3, "context_length": 9}
 
@@ -107,6 +107,9 @@ def test_padding_on_either_side_changes_nothing(side: str) -> None:
     real = padded[:, 3:] if side == "left" else padded[:, :5]
     torch.testing.assert_close(real, model(ids), rtol=1e-10, atol=1e-10)
     assert torch.isfinite(padded).all()
+    _, visible = _places(torch.cat(parts, 1), torch.cat(marks, 1))
+    assert visible is not None
+    assert visible.any(-1).all()
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -220,6 +223,7 @@ def test_loading_says_what_is_wrong(tmp_path) -> None:
         ({"num_layers": 0}, "num_layers must be a whole number ≥ 1, got 0"),
         ({"vocab_size": 2.5}, "vocab_size must be a whole number ≥ 1, got 2.5"),
         ({"mlp_ratio": -1}, "mlp_ratio must be a finite number ≥ 0, got -1"),
+        ({"mlp_ratio": math.inf}, "mlp_ratio must be a finite number ≥ 0, got inf"),
         ({"mlp_ratio": 0.01}, "leaves no hidden unit"),
         ({"init_std": math.nan}, "init_std must be a finite number"),
     ],

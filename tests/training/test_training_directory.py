@@ -1,6 +1,7 @@
 """Interrupted and resumed runs end with the same bytes as one that was not interrupted."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from creode.development import list_checkpoints, load_model, load_weights
+from creode.store import StoreError
 from creode.testbeds.decoder import Decoder, DecoderConfig
 from creode.training import TrainingConfig, checkpoint_name, train
 
@@ -75,8 +77,7 @@ def same_state(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-@pytest.mark.parametrize("optimizer", ["AdamW", "SGD"])
-@pytest.mark.parametrize("resume_every", [0.0, 1e9])
+@pytest.mark.parametrize(("optimizer", "resume_every"), [("AdamW", 0.0), ("SGD", 1e9)])
 def test_an_interrupted_run_ends_with_the_same_bytes(
     tmp_path: Path, optimizer: str, resume_every: float
 ) -> None:
@@ -204,12 +205,24 @@ def test_a_log_that_was_cut_is_found(tmp_path: Path) -> None:
         train(Small(), squares, data(), CONFIG, out=tmp_path)
 
 
-def test_a_run_that_diverges_keeps_its_checkpoints(tmp_path: Path) -> None:
-    broken = data()
-    config = TrainingConfig(steps=50, batch_size=11, learning_rate=1e25, optimizer="SGD",
-                            checkpoints=tuple(range(51)))  # fmt: skip
-    with pytest.raises(FloatingPointError, match=r"of 50.*Earlier checkpoints are kept"):
-        train(Small(), squares, broken, config, out=tmp_path)
+def root(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """A finite loss whose gradient is not."""
+    return (model(batch["inputs"]) * 0).sqrt().sum(1)
+
+
+@pytest.mark.parametrize(
+    ("task", "message"), [(squares, "the loss is"), (root, "a weight is not finite after 1 of 50")]
+)
+def test_a_run_that_diverges_keeps_its_checkpoints(tmp_path: Path, task, message: str) -> None:
+    config = TrainingConfig(
+        steps=50,
+        batch_size=11,
+        learning_rate=1e25,
+        optimizer="SGD",
+        checkpoints=tuple(range(51)),
+    )
+    with pytest.raises(FloatingPointError, match=rf"{message}.*Earlier checkpoints are kept"):
+        train(Small(), task, data(), config, out=tmp_path)
     kept = list_checkpoints(tmp_path)
     assert kept[0].step == 0
     assert len(kept) < 50
@@ -218,7 +231,7 @@ def test_a_run_that_diverges_keeps_its_checkpoints(tmp_path: Path) -> None:
         load_weights(model, checkpoint.path)
         assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
     for line in (tmp_path / "log.jsonl").read_text().splitlines():
-        assert torch.isfinite(torch.tensor(json.loads(line)["loss"], dtype=torch.float64))
+        assert math.isfinite(json.loads(line)["loss"])
 
 
 def next_token(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
@@ -301,3 +314,14 @@ def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
     whole = train(Small(), squares, data(), CONFIG, out=tmp_path / "whole")
     assert same_state(resumed.model.state_dict(), whole.model.state_dict())
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_one_process_writes_at_a_time(tmp_path: Path) -> None:
+    def second(step: int, total: int, loss: float) -> None:
+        with pytest.raises(StoreError, match="is writing this run"):
+            train(Small(), squares, data(), CONFIG, out=tmp_path)
+        raise Interruption
+
+    for _ in range(2):  # an interrupted run lets go
+        with pytest.raises(Interruption):
+            train(Small(), squares, data(), CONFIG, out=tmp_path, on_step=second)

@@ -66,7 +66,12 @@ class Catalogue:
 
 
 def read_catalogue(model: nn.Module) -> Catalogue:
-    """The catalogue of `model`, in the order: full, embeddings, layers, the rest, unembedding."""
+    """The catalogue of `model`, in the order: full, embeddings, layers, the rest, unembedding.
+
+    Raises:
+        ValueError: the model names its parameters otherwise than its modules are nested.
+    """
+    _check_names(model)
     anatomy = read_anatomy(model)
     writer = _Writer(model)
     writer.add("full", "full", dict(model.named_parameters()))
@@ -80,15 +85,31 @@ def read_catalogue(model: nn.Module) -> Catalogue:
         writer.add(name, "attention", attention.parameters())
         writer.add_heads(attention, name, f"{name} ")
     for position, node in enumerate(anatomy.others):
-        if anatomy.layers:
-            writer.add(node.path, "norm" if node.is_norm else "module", node.parameters())
+        if node.is_norm:
+            writer.add(node.path, "norm", node.parameters())
+        elif anatomy.layers:
+            writer.add(node.path, "module", node.parameters())
         else:
-            kind = "norm" if node.is_norm else "layer"
-            writer.add(node.path, kind, node.parameters(), layer=position)
+            writer.add(node.path, "layer", node.parameters(), layer=position)
     for name in anatomy.loose:
         writer.add(name, "module", [name])
     _write_unembed(writer, anatomy.unembed, anatomy.embed)
     return writer.catalogue
+
+
+def _check_names(model: nn.Module) -> None:
+    """Parameters must be where their names say, or a slice could not be put back."""
+    for name, parameter in model.named_parameters():
+        path, _, last = name.rpartition(".")
+        node: nn.Module | None = model
+        for part in path.split(".") if path else ():
+            node = None if node is None else node._modules.get(part)
+        if node is None or node._parameters.get(last) is not parameter:
+            raise ValueError(
+                f"{type(model).__name__} names a parameter {name!r} that is not at that place in "
+                "its module tree; it stands for another model: give that one, such as "
+                "`bridge.original_model` of a TransformerLens bridge."
+            )
 
 
 def _write_layer(writer: _Writer, layer: Layer) -> None:

@@ -61,6 +61,9 @@ def derive_heads(attention: Attention, parameters: Mapping[str, Tensor]) -> Head
     """
     if attention.unclear:
         raise ValueError(attention.unclear)
+    for projection in attention.projections:
+        if projection.parameter not in parameters:
+            raise ValueError(f"{projection.parameter!r} is computed and no parameter itself")
     geometry = _geometry(attention, parameters)
     shared = geometry.num_kv_heads < geometry.num_heads
     query: list[list[Piece]] = [[] for _ in range(geometry.num_heads)]

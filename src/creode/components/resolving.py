@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from creode.components.catalogue import Catalogue, Components, read_catalogue
 from creode.components.selection import (
     Selection,
+    first_names,
     from_globs,
     from_masks,
     from_names,
@@ -65,7 +66,7 @@ def _resolve_name(model: nn.Module, catalogue: Catalogue, name: str) -> Selectio
     held = _held(model, name)
     if name in catalogue.pieces:
         selection = select(model, catalogue.pieces[name])
-        if held and set(from_names(model, held, component=name)) != set(selection):
+        if held and {first_names(model)[parameter] for parameter in held} != set(selection):
             raise ValueError(
                 f"component {name!r}: this is both a part of the network that was recognised "
                 f"({', '.join(selection)}) and a module of other parameters; "
@@ -96,14 +97,16 @@ def _unknown(model: nn.Module, catalogue: Catalogue, name: str) -> ValueError:
     close = f" Close: {', '.join(map(repr, near))}." if near else ""
     return ValueError(
         f"component {name!r}: {_reason(catalogue, name, paths)}. "
-        f"Known: {', '.join(_ranges(catalogue))}; also the path of a module, a glob over "
-        f"parameter names such as '*.weight', or masks by parameter name.{close}"
+        f"Known: {', '.join(_ranges(catalogue)) or 'nothing'}; also the path of a module, a glob "
+        f"over parameter names such as '*.weight', or masks by parameter name.{close}"
     )
 
 
 def _reason(catalogue: Catalogue, name: str, paths: list[str]) -> str:
     """What is wrong with a name that stands for nothing."""
     known = catalogue.components
+    if not known:
+        return "the model has no parameters"
     if name in paths:
         return "this module holds no parameters"
     layer = re.match(r"((?:.* )?l)(\d+)(?= |h\d|kv\d|$)", name)

@@ -11,7 +11,9 @@ import re
 
 # Spaces become underscores only in names of layers' parts, and only there: two names that differ
 # in a space against an underscore must not meet.
-_SPACED = re.compile(r"(?=.* )(?:[A-Za-z0-9.]+ )*(?:l|h|kv)\d+[a-z0-9.]*(?: [A-Za-z0-9.]+)*")
+_SPACED = re.compile(
+    r"(?=.* )(?:[A-Za-z0-9][A-Za-z0-9.]* )*(?:l|h|kv)\d+[a-z0-9.]*(?: [A-Za-z0-9.]+)*"
+)
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
 
 

@@ -49,7 +49,13 @@ SHARED_BY_HEADS = frozenset({"sinks"})
 
 # Attributes of a module or its config that give the numbers of an attention.
 NUM_HEADS = ("num_heads", "num_attention_heads", "n_heads", "n_head", "nhead", "num_query_heads")
-NUM_KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_key_value_heads", "n_kv_heads")
+NUM_KV_HEADS = (
+    "num_key_value_heads",
+    "num_kv_heads",
+    "n_key_value_heads",
+    "n_kv_heads",
+    "kv_heads",
+)
 HEAD_DIM = ("head_dim", "head_size", "d_head", "d_kv", "attention_head_size")
 CONFIGS = ("config", "cfg")
 

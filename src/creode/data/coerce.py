@@ -36,6 +36,8 @@ def as_samples(data: Any) -> Samples:
     """
     if isinstance(data, Samples):
         return data
+    if is_hugging_face(data):
+        return _from_hugging_face(data)
     if isinstance(data, Mapping):
         return Samples(columns={str(name): _column(str(name), x) for name, x in data.items()})
     if isinstance(data, Tensor | np.ndarray):
@@ -44,8 +46,6 @@ def as_samples(data: Any) -> Samples:
         return Samples(columns={"input_ids" if tokens else "inputs": column})
     if isinstance(data, tuple):
         return _from_tuple(data)
-    if is_hugging_face(data):
-        return _from_hugging_face(data)
     if isinstance(data, TensorDataset):
         return _from_tuple(data.tensors)
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):

@@ -56,7 +56,8 @@ def _csv(path: str) -> Iterator[Row]:
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{path}, near line {reader.line_num}: not CSV ({error}). "
-                "Give UTF-8 with a header line and comma-separated, double-quoted fields."
+                "Give UTF-8 with a header line and comma-separated, double-quoted fields, "
+                "or JSON lines."
             ) from error
 
 

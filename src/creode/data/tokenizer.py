@@ -33,6 +33,9 @@ class ByteTokenizer:
         ids = list(text.encode("utf-8", errors="surrogatepass"))
         return [self.bos_token_id, *ids] if add_special_tokens else ids
 
+    def __len__(self) -> int:
+        return self.vocab_size
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the bytes among `ids`; a character that was cut becomes U+FFFD."""
         return bytes(i for i in map(int, ids) if i < 256).decode("utf-8", errors="replace")

@@ -6,22 +6,25 @@ interest (geometry/, response/).
 
 from creode.diagnostics.convergence import convergence
 from creode.diagnostics.ess import ess
+from creode.diagnostics.evidence import Evidence, gather
 from creode.diagnostics.excess import excess_loss
 from creode.diagnostics.locality import locality
 from creode.diagnostics.mcse import mcse
 from creode.diagnostics.rhat import rhat
 from creode.diagnostics.running import autocorrelation, running_llc, traces
 from creode.diagnostics.temperature import temperature
-from creode.diagnostics.verdict import Evidence, Verdict, verdict
+from creode.diagnostics.verdict import CHAIN_CHECKS, Verdict, verdict
 from creode.diagnostics.virial import virial
 
 __all__ = [
+    "CHAIN_CHECKS",
     "Evidence",
     "Verdict",
     "autocorrelation",
     "convergence",
     "ess",
     "excess_loss",
+    "gather",
     "locality",
     "mcse",
     "rhat",

@@ -62,7 +62,7 @@ def _changes(values_CD: Values) -> Values:
 
 
 def _standardise(values_CD: Values) -> tuple[Values, Values]:
-    fit = _changes(values_CD).all(-1)
+    fit: Values = np.asarray(_changes(values_CD).all(-1))
     kept = np.where(fit[..., None, None], values_CD, np.nan)
     centred = kept - kept.mean((-2, -1), keepdims=True)
     size = centred.shape[-2] * centred.shape[-1]

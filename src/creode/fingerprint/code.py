@@ -18,6 +18,7 @@ from typing import NamedTuple
 _GLOBAL = {"LOAD_GLOBAL", "LOAD_NAME"}
 _ATTRIBUTE = {"LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"}
 _INSTALLED = {"site-packages", "dist-packages"}
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: not a type written in C
 _CREODE = str(Path(__file__).parents[1])  # its own losses are followed, installed or not
 
 
@@ -98,6 +99,16 @@ def is_library_file(file: str) -> bool:
     return bool(_INSTALLED.intersection(path.parts)) or any(
         path.is_relative_to(directory) for directory in standard
     )
+
+
+def is_library_class(cls: type) -> bool:
+    """Whether a class is what its name says in a library; one made on the way is not."""
+    if not cls.__flags__ & _HEAP_TYPE:
+        return True
+    found: object = sys.modules.get(cls.__module__)
+    for name in cls.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is cls and is_library_module(cls.__module__)
 
 
 def is_library_module(name: str) -> bool:

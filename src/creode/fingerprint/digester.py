@@ -13,6 +13,7 @@ import hashlib
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
+from itertools import chain as chained
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -57,7 +58,7 @@ def combine(kind: str, *parts: bytes) -> bytes:
 
 
 def tensor_digest(tensor: Tensor) -> bytes:
-    """Dtype, shape and bytes of a dense tensor, wherever it lies.
+    """Dtype, layout, shape and values of a tensor, wherever it lies.
 
     Raises:
         ValueError: it has no bytes that can be read.
@@ -67,11 +68,10 @@ def tensor_digest(tensor: Tensor) -> bytes:
             f"a tensor of shape {tuple(tensor.shape)} is on the meta device and has no values; "
             "load its weights first."
         )
-    if tensor.layout is not torch.strided:
-        tensor = tensor.to_dense()
-    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    dense = tensor if tensor.layout is torch.strided else tensor.to_dense()
+    flat = dense.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
     data = hashlib.sha256(flat.view(torch.uint8).numpy().data)
-    shape = f"{tensor.dtype} {tuple(tensor.shape)}"
+    shape = f"{tensor.dtype} {tensor.layout} {tuple(tensor.shape)}"
     return combine("tensor", shape.encode(), data.digest())
 
 
@@ -165,7 +165,8 @@ class Digester:
 
     def _parts(self, kind: str, parts: Mapping[str, Any]) -> bytes:
         """Named parts, in the order of their names."""
-        return self._mapping(kind, sorted(parts.items()))
+        named = ((name.encode(), self.digest(part, name)) for name, part in sorted(parts.items()))
+        return combine(kind, *chained.from_iterable(named))
 
     def _array(self, array: np.ndarray[Any, Any]) -> bytes:
         shape = f"{array.dtype.str} {array.shape}".encode()
@@ -223,7 +224,7 @@ class Digester:
     # Classes and objects
 
     def _class(self, cls: type) -> bytes:
-        if bytecode.is_library_module(cls.__module__):
+        if bytecode.is_library_class(cls):
             return combine("library class", f"{cls.__module__}.{cls.__qualname__}".encode())
         parts: dict[str, Any] = {"name": cls.__qualname__, "bases": cls.__bases__}
         for name, member in vars(cls).items():
@@ -237,7 +238,7 @@ class Digester:
     def _object(self, value: Any) -> bytes:
         cls = type(value)
         if self._lenient and (config := config_of(value)) is not None:
-            return self._parts(cls.__qualname__, config)
+            return combine("config", cls.__qualname__.encode(), config.encode())
         if callable(getattr(cls, "fingerprint", None)):
             return self._parts("own", {"class": cls.__qualname__, "is": value.fingerprint()})
         if isinstance(value, torch.Generator):

@@ -6,6 +6,7 @@ Not here: their digests (digester.py).
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from itertools import chain
@@ -63,9 +64,10 @@ def module_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor | str]]:
             yield name, tensor
 
 
-def config_of(value: object) -> dict[str, Any] | None:
-    """The settings in a Hugging Face configuration; None if the value is something else."""
+def config_of(value: object) -> str | None:
+    """The settings in a Hugging Face configuration as JSON; None for any other value."""
     to_dict = getattr(value, "to_dict", None)
     if not callable(to_dict) or not hasattr(type(value), "model_type"):
         return None
-    return {key: item for key, item in to_dict().items() if key not in _NOT_CONFIG}
+    kept = {key: item for key, item in to_dict().items() if key not in _NOT_CONFIG}
+    return json.dumps(kept, sort_keys=True, default=str)

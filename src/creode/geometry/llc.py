@@ -15,21 +15,25 @@ draws λ̂ = ½ Σ h/(h + γ/nβ), below d/2 by a share that γ/nβ sets.
 from __future__ import annotations
 
 from functools import partial
-from importlib.metadata import version
 
 import numpy as np
 import xarray as xr
 
 from creode.diagnostics.convergence import convergence
+from creode.diagnostics.evidence import OVER_CHAINS, gather
 from creode.diagnostics.excess import excess_loss, posterior_dataset, probe_dataset
 from creode.diagnostics.locality import locality
 from creode.diagnostics.mcse import mcse
 from creode.diagnostics.trace import SAMPLE_DIMS
-from creode.diagnostics.verdict import Evidence, verdict
+from creode.diagnostics.verdict import verdict
 from creode.geometry.over_study import over_study
 from creode.geometry.subsample import subsample_variance
+from creode.version import __version__
 
 ESTIMATOR = "mean: nbeta * (E[L(w)] - L(w*))"
+
+# What the verdict looks at, beside the chains.
+JUDGED = ("llc", "llc_se", "num_parameters", "locality", "locality_se")
 
 # What made the draws, carried from them to the reading.
 PROVENANCE = (
@@ -103,14 +107,14 @@ def _llc_of_posterior(draws: xr.DataTree, *, on: str) -> xr.Dataset:
             **locality(loss_virial, nbeta * own["excess"]).data_vars,
         }
     ).where(whole)
-    over_chains = [name for name, values in chains.data_vars.items() if values.dims == ()]
-    reading = reading.merge(chains[over_chains].drop_vars("num_draws"), compat="override")
+    reading = reading.merge(chains[list(OVER_CHAINS)], compat="override")
     reading = reading.assign(
         llc_by_chain=_by_chain(losses["excess"], chains["failed"], nbeta),
         init_loss=anchored.where(whole),
         num_parameters=float(root.attrs["num_parameters"]),
     )
-    judged = verdict(_evidence(reading, chains, nbeta=nbeta, on=on))
+    scalars = {name: float(reading[name]) for name in JUDGED}
+    judged = verdict(gather(chains, nbeta=nbeta, on=on, **scalars))
     reading = reading.assign(ok=judged.ok, reasons=judged.reasons, notes=judged.notes)
     reading.attrs = _provenance(draws, on)
     return reading
@@ -146,42 +150,11 @@ def _by_chain(excess: xr.DataArray, failed: xr.DataArray, nbeta: float) -> xr.Da
     return by_chain
 
 
-def _evidence(reading: xr.Dataset, chains: xr.Dataset, *, nbeta: float, on: str) -> Evidence:
-    """The scalars the verdict needs, from the reading and its chains."""
-    num_chains = chains.sizes["chain"]
-    labels = chains["chain"].values if "chain" in chains.coords else np.arange(num_chains)
-
-    def first(flag: str) -> int:
-        return int(np.argmax(chains[flag].values))
-
-    def label(flag: str) -> int:
-        return int(labels[first(flag)]) if bool(chains[flag].any()) else -1
-
-    names = (
-        "ess", "rhat", "rhat_distance", "virial", "virial_se", "temperature", "temperature_se",
-        "llc", "llc_se", "num_parameters", "locality", "locality_se",
-    )  # fmt: skip
-    return Evidence(
-        num_chains=num_chains,
-        num_draws=int(chains["num_draws"]),
-        num_failed=int(chains["failed"].sum()),
-        failed_chain=label("failed"),
-        failed_at=int(chains["failed_at"].values[first("failed")]),
-        failed_draw=int(chains["failed_draw"].values[first("failed")]),
-        num_still=int(chains["still"].sum()),
-        still_chain=label("still"),
-        num_flat=int(chains["flat"].sum()),
-        nbeta=nbeta,
-        on=on,
-        **{name: float(reading[name]) for name in names},
-    )
-
-
 def _provenance(draws: xr.DataTree, on: str) -> dict[str, str | int | float]:
     attrs: dict[str, str | int | float] = {
         "estimator": ESTIMATOR,
         "on": on,
-        "creode_version": version("creode"),
+        "creode_version": __version__,
     }
     attrs |= {name: draws.attrs[name] for name in PROVENANCE if name in draws.attrs}
     if "creode_version" in draws.attrs:

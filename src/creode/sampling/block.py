@@ -22,7 +22,7 @@ class BatchLosses(NamedTuple):
     """Losses of the samples of one minibatch per chain."""
 
     total: Tensor  # (C, m), summed over a sample's counted units, nats
-    count: Tensor  # (C, m), counted units
+    units: Tensor  # (C, m), counted units of each sample
 
 
 class Block(Protocol):

@@ -73,7 +73,7 @@ class Engine:
         self._step = 0
         for name, law in kernel.slots.items():
             if law == "normal":
-                for piece in self._slots[name].split(self._chunk, dim=1):
+                for piece in torch.split(self._slots[name], self._chunk, dim=1):
                     piece.copy_(self._draw_noise(piece.shape[1]))
         if self._minibatches.is_full:
             self._full_batch = {
@@ -201,9 +201,7 @@ class Engine:
         assert baseline is not None
         if index is None:
             chains = len(self._block.position)
-            return BatchLosses(
-                baseline.total.expand(chains, -1), baseline.count.expand(chains, -1)
-            )
+            return BatchLosses(baseline.total.expand(chains, -1), baseline.count.expand(chains, -1))
         return BatchLosses(baseline.total[index], baseline.count[index])
 
     def _check(self, losses: BatchLosses, step: int) -> None:

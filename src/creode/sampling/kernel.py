@@ -6,7 +6,8 @@ two; `leave` makes the next step. Both write in place and treat each coordinate 
 implementation serves one chain cut into chunks and many chains side by side.
 
 Here: the target, the coordinates of a move, the protocol.
-Not here: the kernels (one file each), gradients (sequential.py, vectorised.py), the loop (engine.py).
+Not here: the kernels (one file each), gradients (sequential.py, vectorised.py), the loop
+(engine.py).
 Dimensions: C chains of a block, P sampled weights (or a chunk of them).
 """
 

@@ -40,8 +40,8 @@ class Probe:
             raise ValueError(f"probe {self.name!r} has no unit that counts; every one is masked.")
         if not torch.isfinite(total):
             raise ValueError(
-                f"probe {self.name!r}: the loss at the anchor is {float(total)}; remove the samples "
-                "on which the trained model's loss is not finite."
+                f"probe {self.name!r}: the loss at the anchor is {float(total)}; remove the "
+                "samples on which the trained model's loss is not finite."
             )
 
 

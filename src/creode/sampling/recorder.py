@@ -79,7 +79,7 @@ class Recorder:
         The square of the excess has the variance of the minibatch mean taken off, with the
         correction for drawing m of n without replacement.
         """
-        units = losses.count.sum(1).double()
+        units = losses.units.sum(1).double()
         loss = losses.total.sum(1).double() / units
         init_loss = init.total.sum(1).double() / units
         excess = loss - init_loss
@@ -87,7 +87,7 @@ class Recorder:
         noise: Tensor | float = 0.0
         if size < population:
             slope = excess.to(losses.total.dtype)[:, None]
-            residual = losses.total - init.total - slope * losses.count
+            residual = losses.total - init.total - slope * losses.units
             spread = residual.double().square().sum(1) / max(size - 1, 1)
             noise = spread * size / units**2 * (1 - size / population)
             if size == 1:
@@ -166,14 +166,15 @@ class Recorder:
         units = ("sample", "token")[: probe.init.values.ndim]
         variance = moments.squares / max(moments.count - 1, 1)
         broken = self.failed.view(-1, *[1] * len(units))
-        mean, variance = (v.masked_fill(broken, torch.nan).numpy() for v in (moments.mean, variance))
+        unit_mean = moments.mean.masked_fill(broken, torch.nan).numpy()
+        unit_var = variance.masked_fill(broken, torch.nan).numpy()
         dataset = xr.Dataset(
             {
                 "loss": (("chain", "draw"), moments.loss.numpy()),
                 "unit_init_loss": (units, probe.init.values.double().cpu().numpy()),
                 "mask": (units, probe.init.mask.cpu().numpy()),
-                "unit_mean": (("chain", *units), mean),
-                "unit_var": (("chain", *units), variance),
+                "unit_mean": (("chain", *units), unit_mean),
+                "unit_var": (("chain", *units), unit_var),
             },
             coords=coords,
         )

@@ -2,10 +2,11 @@
 
 Here: the step, with the start and the freezing of the metric as options.
 Not here: gradients, noise and the order of steps (engine.py).
-Symbols: ε step size, v running mean of squared gradients, a its decay, s a floor, ξ standard normal.
-Source: arXiv:2507.21449, which follows Li et al. 2016 (arXiv:1512.07666). Deviations: the metric can
-be frozen after burn-in (the default), without which the kernel has no stationary law; the start of
-v is an option because published code disagrees on it.
+Symbols: ε step size, v running mean of squared gradients, a its decay, s a floor, ξ standard
+normal.
+Source: arXiv:2507.21449, which follows Li et al. 2016 (arXiv:1512.07666). Deviations: the metric
+can be frozen after burn-in (the default), without which the kernel has no stationary law; the
+start of v is an option because published code disagrees on it.
 """
 
 from __future__ import annotations

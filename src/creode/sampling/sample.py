@@ -59,9 +59,7 @@ def sample(
         ValueError: a setting, the data or the model cannot give a learning coefficient; or `out`
             holds a run of something else.
     """
-    plan = Plan(
-        kernel=sampler, schedule=Schedule(**schedule), execution=execution or Execution()
-    )
+    plan = Plan(kernel=sampler, schedule=Schedule(**schedule), execution=execution or Execution())
     named = as_probes(probes)
     if out is None:
         return run_posterior(posterior, named, plan, on_progress=on_progress)

@@ -68,7 +68,7 @@ class SequentialBlock:
                     "the loss does not depend on the sampled weights; choose a component that the "
                     "model uses, and a task that computes its loss from the model it is given."
                 )
-            objective.backward()
+            objective.backward()  # type: ignore[no-untyped-call]
             totals.append(total.detach())
             counts.append(count)
         losses_of_batch = BatchLosses(torch.cat(totals)[None], torch.cat(counts)[None])
@@ -76,7 +76,7 @@ class SequentialBlock:
             assert parameter.grad is not None
             self.gradient[0, span] = parameter.grad.flatten()[index]
         if chunk < size:
-            self.gradient.div_(losses_of_batch.count.sum())
+            self.gradient.div_(losses_of_batch.units.sum())
         return losses_of_batch
 
     @torch.no_grad()

@@ -9,13 +9,12 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import xarray as xr
 
-from creode.version import __version__
 from creode.data import Samples
 from creode.fingerprint import model_fingerprint, task_fingerprint
 from creode.posterior import LocalPosterior
@@ -35,6 +34,7 @@ from creode.sampling.probes import (
 )
 from creode.sampling.schedule import Execution, Schedule
 from creode.tasks import validate
+from creode.version import __version__
 
 if TYPE_CHECKING:
     from creode.store import Store
@@ -48,8 +48,8 @@ class Plan:
     """How a posterior is sampled: kernel, schedule, execution."""
 
     kernel: Kernel
-    schedule: Schedule = Schedule()
-    execution: Execution = Execution()
+    schedule: Schedule = field(default_factory=Schedule)
+    execution: Execution = field(default_factory=Execution)
 
     def record(self) -> dict[str, Any]:
         """The plan as plain values, for a run's record."""
@@ -107,12 +107,13 @@ def run_posterior(
     posterior = _on_device(posterior, plan.execution.device)
     mode = decide_mode(posterior, plan, store)
     width = schedule.chains if mode == "vectorised" else 1
-    problem, blocks = None, []
+    problem: Problem | None = None
+    blocks: list[xr.DataTree] = []
     for first in range(0, schedule.chains, width):
         chains = range(first, min(first + width, schedule.chains))
         key = (*unit, f"block_{first}")
         if store is not None and store.has(key):
-            blocks.append(store.read(key)["/".join(key)])
+            blocks.append(cast(xr.DataTree, store.read(key)["/".join(key)]))
             continue
         problem = problem or _prepare(posterior, probes, plan, unit)
         flat = FlatWeights(posterior.model, posterior.selection())
@@ -133,20 +134,18 @@ def run_posterior(
 
 def merge_chains(blocks: Sequence[xr.DataTree]) -> xr.DataTree:
     """One tree of all chains from the trees of their blocks."""
-    return xr.DataTree.from_dict(
-        {
-            node.path: xr.concat(
-                [block[node.path].to_dataset() for block in blocks],
+    nodes = {}
+    for path, node in blocks[0].subtree_with_keys:
+        if node.has_data:
+            nodes["/" if path == "." else path] = xr.concat(
+                [(block if path == "." else block[path]).to_dataset() for block in blocks],
                 dim="chain",
                 data_vars="minimal",
                 coords="minimal",
                 compat="override",
                 combine_attrs="override",
             )
-            for node in blocks[0].subtree
-            if node.has_data
-        }
-    )
+    return xr.DataTree.from_dict(nodes)
 
 
 def decide_mode(posterior: LocalPosterior, plan: Plan, store: Store | None) -> ResolvedMode:
@@ -168,9 +167,9 @@ def _prepare(
     model, task, data, schedule = posterior.model, posterior.task, posterior.data, plan.schedule
     _check_weights(model)
     pairs = pairs_with_minibatches(schedule, len(data))
-    for samples in (data, *probes.values()):
-        validate(task, model, samples)
     with borrowed(model):
+        for samples in (data, *probes.values()):
+            validate(task, model, samples)
         named = dict(probes)
         if not pairs:
             named[DATA_PROBE] = data_subset(data, schedule.batch_size, schedule.seed)

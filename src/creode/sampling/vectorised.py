@@ -77,7 +77,7 @@ class VectorisedBlock:
         """Nothing: every pass reads `position`."""
 
     def _weights(self, position: Tensor) -> dict[str, Tensor]:
-        pieces = position.split([part.size for part in self._flat.parts], dim=1)
+        pieces = torch.split(position, [part.size for part in self._flat.parts], dim=1)
         return {
             f"model.{part.name}": self._flat.assemble(part, piece)
             for part, piece in zip(self._flat.parts, pieces, strict=True)

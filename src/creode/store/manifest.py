@@ -20,10 +20,11 @@ from typing import Any
 import torch
 
 from creode.store.errors import StoreError
+from creode.version import __version__
 
 NAME = "run.json"
 _SCHEMA = 1  # of the whole run directory
-_PACKAGES = ("creode", "numpy", "torch", "xarray", "zarr")  # their versions decide bits
+_PACKAGES = ("numpy", "torch", "xarray", "zarr")  # their versions, and creode's, decide bits
 _ABSENT = object()
 
 
@@ -75,6 +76,7 @@ def new(config: Mapping[str, Any]) -> Manifest:
         config=as_json(dict(config), "config"),
         resolved={},
         versions={
+            "creode": __version__,
             "python": platform.python_version(),
             **{package: version(package) for package in _PACKAGES},
         },
@@ -140,9 +142,10 @@ def check_environment(stored: Manifest, here: Manifest, root: str) -> None:
     Raises:
         StoreError: another version, number of threads, or processor.
     """
-    then = {name: stored.versions.get(name) for name in _PACKAGES}
+    names = ("creode", *_PACKAGES)
+    then = {name: stored.versions.get(name) for name in names}
     then |= {"threads": str(stored.threads), "cpu": stored.cpu}
-    now = {name: here.versions[name] for name in _PACKAGES}
+    now = {name: here.versions[name] for name in names}
     now |= {"threads": str(here.threads), "cpu": here.cpu}
     differing = [
         f"{name} {then[name]} there, {now[name]} now" for name in then if then[name] != now[name]

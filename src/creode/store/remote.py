@@ -12,7 +12,7 @@ from __future__ import annotations
 import posixpath
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -54,10 +54,9 @@ class RemoteFiles:
     def read(self, names: Iterable[str]) -> list[bytes]:
         """The bytes of each file, in the order of `names`, fetched together."""
         paths = [self._at(name) for name in names]
-        if not paths:
-            return []
-        found = self._fs.cat(paths)
-        return [found[path] for path in paths]
+        # cat would take [, ? and * in a path for a pattern
+        found: list[bytes] = self._fs.cat_ranges(paths, None, None, on_error="raise")
+        return found
 
     def put(self, name: str, data: bytes) -> None:
         """Write one object."""
@@ -93,9 +92,14 @@ class RemoteFiles:
 
     def remove(self, name: str) -> None:
         """Remove an object or all objects below a name; nothing if there are none."""
-        self._fs.invalidate_cache()
-        if self._fs.exists(self._at(name)):
-            self._fs.rm(self._at(name), recursive=True)
+        self._fs.invalidate_cache()  # rm, too, would take [, ? and * for a pattern
+        found = self._fs.find(self._at(name), withdirs=True, detail=True)
+        for path in sorted(found, reverse=True):  # what is inside before what holds it
+            if found[path].get("type") == "directory":
+                with suppress(OSError, NotImplementedError):  # stores have no directories
+                    self._fs.rmdir(path)
+            else:
+                self._fs.rm_file(path)
 
     def free_space(self) -> int | None:
         """Object stores do not say."""

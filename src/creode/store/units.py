@@ -195,6 +195,9 @@ def _damaged(root: str, key: Key, problem: str) -> str:
 def _plain(dataset: xr.Dataset) -> xr.Dataset:
     """The dataset with its encoding forgotten, its attributes sorted and its chunks decided."""
     dataset = dataset.drop_encoding()
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind == "U":  # zarr v3 specifies strings of any length only
+            dataset[name] = variable.astype(object)
     dataset.attrs = dict(sorted(dataset.attrs.items()))
     for variable in dataset.variables.values():
         variable.attrs = dict(sorted(variable.attrs.items()))

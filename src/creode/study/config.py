@@ -107,9 +107,7 @@ class StudyConfig(_Strict):
 
     def plan(self) -> Plan:
         """Kernel, schedule and execution."""
-        return Plan(
-            kernel=self.sampler.build(), schedule=self.schedule, execution=self.execution
-        )
+        return Plan(kernel=self.sampler.build(), schedule=self.schedule, execution=self.execution)
 
     def build_task(self) -> Task:
         """The task by its name."""

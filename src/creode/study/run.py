@@ -16,7 +16,6 @@ import xarray as xr
 from torch import nn
 
 from creode import components
-from creode.data import Samples
 from creode.development import Checkpoint
 from creode.fingerprint import model_fingerprint
 from creode.models import load_model
@@ -103,7 +102,9 @@ def run_study(
                 component=unit.component,
             )
 
-            def report(done: int, _: int, unit: Unit = unit, before: int = index * per_unit) -> None:
+            def report(
+                done: int, _: int, unit: Unit = unit, before: int = index * per_unit
+            ) -> None:
                 if on_progress is not None:
                     on_progress(unit.label, before + done, total)
 
@@ -129,7 +130,7 @@ def open_draws(path: str | Path) -> xr.DataTree:
     with Store.open(path, mode="read") as store:
         tree = store.read()
         nodes = {}
-        for unit in dict.fromkeys(key[:-1] for key in store.keys()):
+        for unit in dict.fromkeys(key[:-1] for key in sorted(store.keys())):
             group = tree["/".join(unit)]
             blocks = sorted(group.children.values(), key=lambda block: int(block["chain"][0]))
             nodes["/".join(unit)] = merge_chains(blocks)
@@ -138,9 +139,7 @@ def open_draws(path: str | Path) -> xr.DataTree:
     return xr.DataTree(children=_nested(nodes))
 
 
-def list_units(
-    study: StudyConfig, series: list[Checkpoint | None], model: nn.Module
-) -> list[Unit]:
+def list_units(study: StudyConfig, series: list[Checkpoint | None], model: nn.Module) -> list[Unit]:
     """Every posterior of a study, checkpoints first; unknown components raise here."""
     everywhere = expand(model, study.components)
     at_end = [name for name in expand(model, study.final_components) if name not in everywhere]

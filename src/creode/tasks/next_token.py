@@ -104,16 +104,10 @@ class NextToken:
             _check_range("input_ids", ids, real, size)
             _check_range("labels", labels, wanted, size)
         with untouched(model) as place:
-            _check_causal(model, self._first(place(samples.batch(torch.tensor([0])))))
-
-    def _first(self, batch: Batch) -> Batch:
-        """The batch of one sample without its padding."""
-        if "attention_mask" not in batch:
-            return batch
-        real = batch["attention_mask"] != 0
-        columns, shape = self._compact(batch, _rank(real)), real.shape
-        length = int(real.sum())
-        return {k: c[:, :length] if c.shape == shape else c for k, c in columns.items()}
+            first = place(samples.batch(torch.tensor([0])))
+            if "attention_mask" in first:
+                first = self._compact(first, _rank(first["attention_mask"] != 0))
+            _check_causal(model, first)
 
 
 def _shown(model: nn.Module, batch: Batch) -> Batch:

@@ -238,7 +238,7 @@ def _places(input_ids: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, T
     real = attention_mask.bool()
     position = (real.long().cumsum(-1) - 1).clamp(min=0)
     ones = torch.ones(length, length, dtype=torch.bool, device=input_ids.device)
-    # padding sees itself: a query that sees nothing has no softmax
+    # padding sees itself: not every kernel defines the softmax over nothing
     visible = (real[:, None, None, :] & ones.tril()) | torch.eye(
         length, dtype=torch.bool, device=input_ids.device
     )

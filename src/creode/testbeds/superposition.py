@@ -7,8 +7,10 @@ Here: the expected loss in closed form (piecewise polynomial), the regular k-gon
 their Hessian spectrum and, where the point is smooth and the minimum is a manifold, λ = ½ rank.
 Not here: irregular critical points; training.
 Conventions: the k used features sit at angles 2πi/k and radius l with bias b < 0 where k > 4 and
-b = 0 where k ≤ 4; the n − k unused ones have zero columns and either a negative bias (inactive: the
-output is dead, its column and bias are free) or 1/(2n), the best constant (active).
+b = 0 where k ≤ 4; the n − k unused ones have zero columns and a bias of either −1 (inactive: the
+output is dead, its column and bias are free) or 1/(2n), the best constant (active). A dead output
+whose bias wanders above 0 comes alive and lowers the loss, so the reading at an inactive point is
+local only if the tether holds it: γ ≥ 10 keeps zero three standard deviations away.
 Symbols: W weight, b bias, n features, k corners, a = WᵀW e_i slopes, d = 3n weights.
 Source: arXiv:2310.06301, k-gon critical points; l and b are found here by Newton's method.
 Dimensions: B samples of a batch.
@@ -100,7 +102,7 @@ def superposition(
         raise ValueError(f"unused must be 'inactive' or 'active', got {unused!r}.")
     if num_samples is not None and (num_samples < n or num_samples % n):
         raise ValueError(f"num_samples must be a positive multiple of {n}, got {num_samples}.")
-    idle_bias = 1 / (2 * n) if unused == "active" else -0.5
+    idle_bias = 1 / (2 * n) if unused == "active" else -1.0
     radius, bias = _regular_polygon(k)
     model = SuperpositionModel(*_polygon_weights(k, n, radius, bias, idle_bias))
     features = torch.eye(n, dtype=torch.float64)
@@ -187,14 +189,17 @@ def _regular_polygon(k: int) -> tuple[float, float]:
         torch.linspace(-4, -0.1, 40, dtype=torch.float64),
     )
     point = grid[loss(grid).argmin()]
+    slope = grad(loss)(point)
     for _ in range(50):
-        point = point - torch.linalg.solve(hessian(loss)(point), grad(loss)(point))
-    slope = float(grad(loss)(point).abs().max())
+        if float(slope.abs().max()) < 1e-14:
+            break
+        point = point - torch.linalg.solve(hessian(loss)(point), slope)
+        slope = grad(loss)(point)
     radius, bias = point.tolist()
-    if not (slope < 1e-12 and bias < 0):
+    if not (float(slope.abs().max()) < 1e-12 and bias < 0):
         raise ArithmeticError(
             f"no regular {k}-gon was found: Newton's method ended at radius {radius:.3g}, bias "
-            f"{bias:.3g} with a gradient of {slope:.1e}; choose fewer corners."
+            f"{bias:.3g} with the gradient {slope.tolist()}; choose another number of corners."
         )
     return radius, bias
 

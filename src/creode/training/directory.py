@@ -24,7 +24,6 @@ from creode.tasks import Task
 from creode.training.config import TrainingConfig
 from creode.version import __version__
 
-
 _LOCK = "lock"
 
 

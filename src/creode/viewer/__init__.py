@@ -14,9 +14,6 @@ if _missing:
     )
 
 
-
-
-
 from creode.viewer.export import export_charts  # noqa: E402 - after the check
 from creode.viewer.page import write_report  # noqa: E402
 from creode.viewer.report import Report  # noqa: E402

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from creode.viewer.readings import HEADS
-from creode.viewer.theme import SERIES, chart_config, role
+from creode.viewer.theme import HEAT_MIDDLE, SERIES, chart_config, role
 
 NOWHERE = -1  # the signal "at" when no training step is pointed at
-CROSS = (
+CROSS = (  # ✕ as a filled shape: a reading in doubt differs in shape and not in colour alone
     "M-1,-.62L-.62,-1L0,-.38L.62,-1L1,-.62L.38,0L1,.62L.62,1L0,.38L-.62,1L-1,.62L-.38,0Z"
-)  # ✕ as a filled shape, so that a reading in doubt differs in shape and not in colour alone
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class StepAxis:
         constant = finest or min(positive, default=1)
         powers = range(math.floor(math.log10(constant)), math.ceil(math.log10(steps[-1] + 1)) + 1)
         inside = [10**k for k in powers if max(constant, steps[0]) <= 10**k <= steps[-1]]
-        ticks = ([0] if steps[0] == 0 else []) + (inside or steps[-1:])
+        ticks = dict.fromkeys([*steps[:1], *inside] if steps[0] == 0 else inside or steps[-1:])
         return cls(low=steps[0], high=steps[-1], constant=constant, ticks=tuple(ticks))
 
 
@@ -49,22 +49,26 @@ def compiled(chart: Any) -> dict[str, Any]:
     return spec
 
 
-def loss_along_training(series: Sequence[str], units: str, axis: StepAxis) -> dict[str, Any]:
-    """Losses against the step; data set `losses`."""
+def loss_along_training(
+    series: Sequence[str], units: str, extent: tuple[float, float], axis: StepAxis
+) -> dict[str, Any]:
+    """Losses against the step; data set `losses`, in which `near` names the nearest checkpoint."""
     import altair as alt
 
     x = _step(axis)
-    y = alt.Y("loss:Q", title=f"loss  ({units})", scale=alt.Scale(zero=False), axis=_y_axis())
-    legend = alt.Legend(orient="top", title=None) if len(series) > 1 else None
+    y_scale = alt.Scale(domain=list(extent), nice=True)
+    y = alt.Y("loss:Q", title=f"loss  ({units})", scale=y_scale, axis=_y_axis())
+    single = len(series) == 1
+    legend = None if single else _legend(series)
     color = alt.Color("series:N", sort=None, legend=legend, scale=_categories(series))
     base = alt.Chart(alt.NamedData("losses"))
     lines = base.mark_line(strokeWidth=1.6, strokeJoin="round").encode(x=x, y=y, color=color)
-    dots = base.transform_filter("datum.step === at").mark_point(filled=True, size=40, opacity=1)
+    dots = base.transform_filter("datum.near === at").mark_point(filled=True, size=40, opacity=1)
     layers = [
         lines,
-        _rule_at(alt.Chart(alt.NamedData("losses")), x),
+        _rule_at(x),
         dots.encode(x=x, y=y, color=color),
-        _hover(base, x, y),
+        _hover(base.transform_filter("isValid(datum.near)"), x, y),
     ]
     return compiled(_linked(alt.layer(*layers).properties(height=200)))
 
@@ -75,28 +79,29 @@ def llc_along_training(names: Sequence[str], group: str, axis: StepAxis) -> dict
 
     x = _step(axis, few=len(names) > 1)
     y_scale = alt.Scale(zero=False, nice=True)
-    y = alt.Y("llc:Q", title="λ̂" if len(names) == 1 else None, scale=y_scale, axis=_y_axis(4))
+    single = len(names) == 1
+    y_axis = _y_axis(4, flush=not single)
+    y = alt.Y("llc:Q", title="λ̂" if single else None, scale=y_scale, axis=y_axis)
     base = alt.Chart()
     layers = [
-        base.mark_area(color=role("ok"), opacity=0.18).encode(
+        base.mark_area(color=role("ok"), opacity=0.24).encode(
             x=x, y=alt.Y("low:Q", scale=y_scale), y2="high:Q"
         ),
         base.mark_line(color=role("ok"), strokeWidth=1.6).encode(x=x, y=y),
-        _rule_at(base, x),
+        _rule_at(x),
         _readings(base).encode(x=x, y=y),
         base.transform_filter("datum.step === at")
-        .mark_text(align="right", baseline="bottom", dy=-3, fontSize=11, color=role("ink"))
-        .encode(x=alt.value("width"), y=alt.value(0), text="llc_text:N"),
-        _hover(base, x, y),
+        .mark_text(align="left", baseline="top", fontSize=11, color=role("ink"))
+        .encode(x=alt.value(7), y=alt.value(0), text="llc_text:N"),
+        _hover(base.transform_calculate(near="datum.step"), x, y, encodings=["x"]),
         base.transform_filter("datum.llc === null")
         .mark_point(
             shape=CROSS, filled=True, size=60, color=role("bad"), opacity=1, tooltip=_tooltip()
         )
         .encode(x=x, y=alt.value("height")),
     ]
-    panel = alt.layer(*layers).properties(height=200 if len(names) == 1 else 110)
     data = alt.NamedData("readings")
-    if len(names) == 1:
+    if single:
         chart = alt.layer(*layers, data=data).properties(height=200)
     else:
         facet = alt.Facet(
@@ -105,9 +110,10 @@ def llc_along_training(names: Sequence[str], group: str, axis: StepAxis) -> dict
             title=None,
             header=alt.Header(labelAnchor="start", labelPadding=10),
         )
-        chart = panel.facet(facet=facet, columns=4, spacing=28, data=data).resolve_axis(
-            x="independent", y="independent"
-        )
+        spacing = {"row": 72, "column": 62}  # room for the title and the axes of a panel
+        panel = alt.layer(*layers).properties(height=110)
+        chart = panel.facet(facet=facet, columns=4, spacing=spacing, bounds="flush", data=data)
+        chart = chart.resolve_axis(x="independent", y="independent")
         chart = chart.resolve_scale(y="shared" if group == HEADS else "independent")
     return compiled(_linked(_intervals(chart, group)))
 
@@ -116,18 +122,19 @@ def heat_map(low: float, high: float) -> dict[str, Any]:
     """λ̂ of heads, layers down and heads across; data set `current`."""
     import altair as alt
 
-    middle = low + 0.55 * (high - low)
+    middle = low + HEAT_MIDDLE * (high - low)
     base = alt.Chart(alt.NamedData("current")).transform_filter(f"datum.group === '{HEADS}'")
     x = alt.X("head:O", title="head", axis=alt.Axis(labelAngle=0, ticks=False, domain=False))
     y = alt.Y("layer:O", title="layer", axis=alt.Axis(labelAngle=0))
     ramp = alt.Scale(
         domain=[low, high], range=[role("heat0"), role("heat1"), role("heat2")], clamp=True
     )
-    legend = alt.Legend(title="λ̂", orient="right", gradientLength=120)
+    legend = alt.Legend(title="λ̂", orient="top", gradientLength=180, titleOrient="left")
     cells = base.mark_rect(
-        cornerRadius=4, stroke=role("paper"), strokeWidth=3, tooltip=_tooltip()
+        cornerRadius=4, stroke=role("paper"), strokeWidth=3, tooltip=_tooltip(), cursor="pointer"
     ).encode(x=x, y=y, color=alt.Color("llc:Q", scale=ramp, legend=legend))
-    values = base.mark_text(fontSize=13, tooltip=_tooltip()).encode(
+    size = alt.expr("clamp(bandwidth('x') / 3.6, 0, 13)")
+    values = base.mark_text(fontSize=size, tooltip=_tooltip(), cursor="pointer").encode(
         x=x,
         y=y,
         text="llc_short:N",
@@ -135,11 +142,14 @@ def heat_map(low: float, high: float) -> dict[str, Any]:
             f"datum.llc > {middle!r}", alt.value(role("heat-text1")), alt.value(role("heat-text0"))
         ),
     )
-    marked = base.transform_filter("!datum.ok")
-    doubts = marked.mark_point(
-        shape=CROSS, filled=True, size=60, color=role("bad"), opacity=1, dy=-16, tooltip=_tooltip()
-    ).encode(x=x, y=y)
-    return compiled(alt.layer(cells, values, doubts).properties(height=alt.Step(52)))
+    marked = base.transform_filter("!datum.ok").encode(x=x, y=alt.Y("layer:O", bandPosition=0.2))
+    disc = marked.mark_point(filled=True, size=160, color=role("paper"), opacity=1)
+    cross = marked.mark_point(
+        shape=CROSS, filled=True, size=55, color=role("bad"), opacity=1, tooltip=_tooltip()
+    )
+    return compiled(
+        alt.layer(cells, values, disc, cross).properties(width=400, height=alt.Step(56))
+    )
 
 
 def ranking(group: str) -> dict[str, Any]:
@@ -148,7 +158,7 @@ def ranking(group: str) -> dict[str, Any]:
 
     order = alt.EncodingSortField(field="llc", op="max", order="descending")
     y = alt.Y("component:N", sort=order, title=None, axis=_name_axis())
-    x = alt.X("llc:Q", title="λ̂", scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(grid=True))
+    x = alt.X("llc:Q", title="λ̂", scale=alt.Scale(zero=False, nice=True), axis=_value_axis())
     base = alt.Chart()
     chart = alt.layer(
         _interval(base).encode(y=y, x=alt.X("low:Q", title="λ̂"), x2="high:Q"),
@@ -164,10 +174,8 @@ def probes(group: str, names: Sequence[str]) -> dict[str, Any]:
 
     y = alt.Y("component:N", sort=None, title=None, axis=_name_axis())
     offset = alt.YOffset("probe:N", sort=list(names))
-    x = alt.X("llc:Q", title="λ̂", scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(grid=True))
-    color = alt.Color(
-        "probe:N", scale=_categories(names), legend=alt.Legend(orient="top", title=None)
-    )
+    x = alt.X("llc:Q", title="λ̂", scale=alt.Scale(zero=False, nice=True), axis=_value_axis())
+    color = alt.Color("probe:N", scale=_categories(names), legend=_legend(names))
     doubtful = alt.condition("datum.ok", color, alt.value(role("bad")))
     shape = alt.condition("datum.ok", alt.value("circle"), alt.value(CROSS))
     base = alt.Chart()
@@ -175,9 +183,9 @@ def probes(group: str, names: Sequence[str]) -> dict[str, Any]:
         base.mark_rule(strokeWidth=2, opacity=0.65).encode(
             y=y, yOffset=offset, x=alt.X("low:Q", title="λ̂"), x2="high:Q", color=doubtful
         ),
-        base.mark_point(filled=True, size=62, opacity=1, tooltip=_tooltip()).encode(
-            x=x, y=y, yOffset=offset, color=doubtful, shape=shape
-        ),
+        base.mark_point(
+            filled=True, size=62, opacity=1, tooltip=_tooltip(), cursor="pointer"
+        ).encode(x=x, y=y, yOffset=offset, color=doubtful, shape=shape),
         data=alt.NamedData("probes"),
     )
     return compiled(_intervals(chart, group).properties(height=alt.Step(14)))
@@ -233,14 +241,21 @@ def _step(axis: StepAxis, few: bool = False) -> Any:
     scale = alt.Scale(
         type="symlog", constant=axis.constant, domain=[axis.low, axis.high], nice=False
     )
-    labels = alt.Axis(values=list(ticks), format="~s", labelOverlap=True, labelFlush=False)
+    text = "format(datum.value, '~s')"
+    labels = alt.Axis(values=list(ticks), labelExpr=text, labelOverlap=True, labelFlush=False)
     return alt.X("step:Q", scale=scale, axis=labels, title=None if few else "training step")
 
 
-def _y_axis(ticks: int = 5) -> Any:
+def _y_axis(ticks: int = 5, flush: bool = False) -> Any:
     import altair as alt
 
-    return alt.Axis(tickCount=ticks, minExtent=38, format="~g")
+    return alt.Axis(tickCount=ticks, minExtent=38, labelFlush=flush)
+
+
+def _value_axis() -> Any:
+    import altair as alt
+
+    return alt.Axis(grid=True, tickCount=6, labelOverlap=True)
 
 
 def _name_axis() -> Any:
@@ -261,8 +276,18 @@ def _chain(num_chains: int) -> Any:
     scale = alt.Scale(
         domain=list(range(num_chains)), range=[SERIES[i % 6] for i in range(num_chains)]
     )
-    legend = alt.Legend(title="chain", orient="top", symbolType="stroke")
+    legend = _legend([str(chain) for chain in range(num_chains)], title="chain")
     return alt.Color("chain:N", scale=scale, legend=legend)
+
+
+def _legend(names: Sequence[str], title: str | None = None) -> Any:
+    """A legend on top, in as many columns as there is room for."""
+    import altair as alt
+
+    entry = 30 + 7 * max(len(name) for name in names)  # px, about
+    columns = alt.expr(f"max(1, floor((width - {60 if title else 0}) / {entry}))")
+    side = {"titleOrient": "left"} if title else {}
+    return alt.Legend(orient="top", title=title, symbolType="stroke", columns=columns, **side)
 
 
 def _with_interval(chart: Any) -> Any:
@@ -287,7 +312,8 @@ def _readings(base: Any) -> Any:
     """Points: a dot where the reading can be trusted, a ✕ in another colour where it cannot."""
     import altair as alt
 
-    return base.mark_point(filled=True, opacity=1, tooltip=_tooltip()).encode(
+    points = base.mark_point(filled=True, opacity=1, tooltip=_tooltip(), cursor="pointer")
+    return points.encode(
         shape=alt.condition("datum.ok", alt.value("circle"), alt.value(CROSS)),
         color=alt.condition("datum.ok", alt.value(role("ok")), alt.value(role("bad"))),
         size=alt.condition("datum.ok", alt.value(34), alt.value(70)),
@@ -308,16 +334,28 @@ def _linked(chart: Any) -> Any:
     return chart.add_params(alt.param(name="at", value=NOWHERE))
 
 
-def _rule_at(base: Any, x: Any) -> Any:
-    pointed = base.transform_filter("datum.step === at")
+def _rule_at(x: Any) -> Any:
+    import altair as alt
+
+    pointed = alt.Chart(alt.InlineData([{}])).transform_filter(f"at !== {NOWHERE}")
+    pointed = pointed.transform_calculate(step="at")
     return pointed.mark_rule(color=role("muted"), strokeWidth=1, opacity=0.7).encode(x=x)
 
 
-def _hover(base: Any, x: Any, y: Any) -> Any:
-    """Invisible points that find the step nearest to the pointer (signal `hover`)."""
+def _hover(base: Any, x: Any, y: Any, encodings: Sequence[str] = ()) -> Any:
+    """Invisible points: the nearest to the pointer gives its field `near` to the signal `hover`.
+
+    With encodings ["x"], nearest in x alone.
+    """
     import altair as alt
 
     nearest = alt.selection_point(
-        name="hover", on="pointermove", nearest=True, encodings=["x"], clear="pointerout"
+        name="hover",
+        on="pointermove",
+        nearest=True,
+        fields=["near"],
+        encodings=list(encodings),
+        clear="pointerout",
     )
-    return base.mark_point(opacity=0, tooltip=_tooltip()).encode(x=x, y=y).add_params(nearest)
+    points = base.mark_point(opacity=0, tooltip=_tooltip(), cursor="pointer")
+    return points.encode(x=x, y=y).add_params(nearest)

@@ -6,13 +6,15 @@ Not here: what the charts are (figures.py).
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from creode.viewer.figures import Figure, figures
-from creode.viewer.readings import Row, losses, probe_readings, readings
+from creode.viewer.figures import Figure, figures, loss_rows
+from creode.viewer.readings import Row, probe_readings, readings
 from creode.viewer.report import ReadingKey, Report, checkpoints
 from creode.viewer.theme import LIGHT, coloured, role
 from creode.viewer.traces import rows as trace_rows
@@ -58,12 +60,12 @@ def _stills(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
     last = checkpoints(report.llc)[-1]
     rows = readings(report.llc)
     shared: Data = {
-        "losses": [] if report.training is None else losses(report.training),
+        "losses": loss_rows(report),
         "readings": rows,
         "current": [row for row in rows if row["step"] == last],
         "probes": [row for row in probe_readings(report.llc_on) if row["step"] == last],
     }
-    at = "" if last is None else f" at step {last:,}"
+    at = "" if last is None else f", at step {last:,}"
     for figure in found:
         if figure.section != "chains":
             where = "" if figure.section == "training" else at
@@ -81,15 +83,16 @@ def _stills(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _still(figure: Figure, title: str, data: Data) -> dict[str, Any]:
-    chart: dict[str, Any] = coloured(figure.chart, LIGHT)
+    text = _plain(json.dumps(figure.chart, ensure_ascii=False))
+    chart: dict[str, Any] = coloured(json.loads(text), LIGHT)
     chart["data"] = [
         {**entry, "values": data[entry["name"]]} if entry["name"] in data else entry
         for entry in chart["data"]
     ]
     chart["title"] = coloured(
         {
-            "text": title,
-            "subtitle": figure.caption,
+            "text": _plain(title),
+            "subtitle": _plain(figure.caption),
             "color": role("ink"),
             "subtitleColor": role("muted"),
             "anchor": "start",
@@ -114,6 +117,11 @@ def _still(figure: Figure, title: str, data: Data) -> dict[str, Any]:
     return chart
 
 
+def _plain(text: str) -> str:
+    """Text in letters that every font has: one that is missing changes the font of the line."""
+    return text.replace("λ̂", "LLC").replace("✕", "×")
+
+
 def _rendered(chart: dict[str, Any], kind: str) -> bytes:
     import vl_convert
 
@@ -125,9 +133,10 @@ def _rendered(chart: dict[str, Any], kind: str) -> bytes:
 def _slugs(keys: Mapping[ReadingKey, object]) -> dict[ReadingKey, str]:
     """A file name for each reading; names that fall together get a number."""
     slugs: dict[ReadingKey, str] = {}
+    used: Counter[str] = Counter()
     for step, component in keys:
         plain = re.sub(r"[^A-Za-z0-9]+", "_", component).strip("_") or "component"
         slug = plain if step is None else f"step_{step:06d}_{plain}"
-        twins = sum(re.fullmatch(re.escape(slug) + r"(-\d+)?", used) is not None for used in slugs.values())
-        slugs[step, component] = slug if not twins else f"{slug}-{twins + 1}"
+        used[slug] += 1
+        slugs[step, component] = slug if used[slug] == 1 else f"{slug}-{used[slug]}"
     return slugs

@@ -17,7 +17,6 @@ from creode.viewer.readings import HEADS, PARTS, Row, group_of, losses, probe_re
 from creode.viewer.report import Report, checkpoints
 
 _MARKED = "✕ marks a reading that cannot be trusted."
-_GROUP = {HEADS: "attention heads", PARTS: "other components"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,23 +37,30 @@ def figures(report: Report) -> list[Figure]:
     """Every figure the report has data for, in the order of the page."""
     rows = readings(report.llc)
     found = []
-    axis = step_axis(report)
+    axis, groups = step_axis(report), _groups(rows)
     if report.training is not None:
         found.append(_losses(report, axis))
     if len(checkpoints(report.llc)) > 1:
-        found += [_along_training(rows, group, axis) for group in _groups(rows)]
+        found += [_along_training(rows, group, axis) for group in groups]
     if any(row["layer"] is not None for row in rows):
         found.append(_heat_map(rows))
     if len({row["component"] for row in rows}) > 1:
-        found += [_ranking(group, wide=len(_groups(rows)) == 1) for group in _groups(rows)]
+        found += [_ranking(group, groups) for group in groups]
     probe_rows = probe_readings(report.llc_on)
     if probe_rows:
         names = list(dict.fromkeys(row["probe"] for row in probe_rows))
         groups = _groups(probe_rows)
-        found += [_probes(group, names, wide=len(groups) == 1) for group in groups]
+        found += [_probes(group, names, groups) for group in groups]
     if report.traces:
         found += _chains(max(trace.sizes["chain"] for trace in report.traces.values()))
     return found
+
+
+def loss_rows(report: Report) -> list[Row]:
+    """Losses along training, those nearest to a checkpoint marked; none without training."""
+    if report.training is None:
+        return []
+    return losses(report.training, [step for step in checkpoints(report.llc) if step is not None])
 
 
 def step_axis(report: Report) -> charts.StepAxis:
@@ -73,7 +79,8 @@ def _groups(rows: Sequence[Row]) -> list[str]:
 
 def _losses(report: Report, axis: charts.StepAxis) -> Figure:
     assert report.training is not None
-    rows = losses(report.training)
+    rows = loss_rows(report)
+    values = [row["loss"] for row in rows]
     series = list(dict.fromkeys(row["series"] for row in rows))
     units = str(report.training["loss"].attrs.get("units", "nats"))
     shown, last = len(rows), rows[-1] if rows else None
@@ -83,28 +90,30 @@ def _losses(report: Report, axis: charts.StepAxis) -> Figure:
         name="loss_along_training",
         section="training",
         title="Loss",
-        caption=f"In {units}, against the training step on a logarithmic axis that includes 0.{thinned}",
+        caption=f"In {units}. The axis of steps is logarithmic and includes 0.{thinned}",
         description=f"Loss in {units} along training: {', '.join(series)}."
         + (f" The last value is {last['loss']:.4g} at step {last['step']:,}." if last else ""),
-        chart=charts.loss_along_training(series, units, axis),
+        chart=charts.loss_along_training(
+            series, units, (min(values, default=0.0), max(values, default=1.0)), axis
+        ),
     )
 
 
 def _along_training(rows: Sequence[Row], group: str, axis: charts.StepAxis) -> Figure:
     names = _names(rows, group)
     single = len(names) == 1
-    what = names[0] if single else _GROUP[group]
+    what = names[0] if single else _plural(group, _groups(rows))
     scale = " All panels share one scale." if group == HEADS and not single else ""
     doubtful = sum(row["group"] == group and not row["ok"] for row in rows)
     return Figure(
         name=f"llc_along_training_{group}",
         section="training",
         title=f"λ̂ of {what}",
-        caption=f"Bands: ±2 standard errors. {_MARKED}{scale}",
+        caption=f"Against the training step. Bands: ±2 standard errors. {_MARKED}{scale}",
         description=f"Local learning coefficient of {', '.join(names)} along training, with "
         f"standard errors; {doubtful} of these readings cannot be trusted.",
         chart=charts.llc_along_training(names, group, axis),
-        facet_width=None if single else 190,
+        facet_width=None if single else 108,
     )
 
 
@@ -121,29 +130,31 @@ def _heat_map(rows: Sequence[Row]) -> Figure:
     )
 
 
-def _ranking(group: str, wide: bool) -> Figure:
+def _ranking(group: str, groups: Sequence[str]) -> Figure:
+    what = _plural(group, groups)
     return Figure(
         name=f"llc_ranked_{group}",
         section="components",
-        title=f"λ̂ of {_GROUP[group]}, sorted",
+        title=f"λ̂ of {what}, sorted",
         caption=f"Intervals: ±2 standard errors. {_MARKED}",
-        description=f"Local learning coefficient of {_GROUP[group]}, sorted by value, with "
+        description=f"Local learning coefficient of {what}, sorted by value, with "
         "intervals of two standard errors.",
         chart=charts.ranking(group),
-        wide=wide,
+        wide=len(groups) == 1,
     )
 
 
-def _probes(group: str, names: Sequence[str], wide: bool) -> Figure:
+def _probes(group: str, names: Sequence[str], groups: Sequence[str]) -> Figure:
+    what = _plural(group, groups)
     return Figure(
         name=f"llc_on_probes_{group}",
         section="probes",
-        title=f"λ̂ of {_GROUP[group]}, by data",
+        title=f"λ̂ of {what}, by data",
         caption=f"Intervals: ±2 standard errors. {_MARKED}",
-        description=f"Data-refined local learning coefficient of {_GROUP[group]} on the probes "
+        description=f"Data-refined local learning coefficient of {what} on the probes "
         f"{', '.join(names)}, with intervals of two standard errors.",
         chart=charts.probes(group, names),
-        wide=wide,
+        wide=len(groups) == 1,
     )
 
 
@@ -152,7 +163,7 @@ def _chains(num_chains: int) -> list[Figure]:
         Figure(
             name="chain_losses",
             section="chains",
-            title="Loss above the checkpoint's",
+            title="Loss above the checkpoint’s",
             caption="L(w) − L(w*) at each draw, both on the same samples.",
             description="Trace of the excess loss of each chain.",
             chart=charts.draws("excess", "L(w) − L(w*)  (nats)", num_chains),
@@ -161,7 +172,7 @@ def _chains(num_chains: int) -> list[Figure]:
             name="chain_running_llc",
             section="chains",
             title="Running λ̂",
-            caption="Each chain's mean so far. Band: the reading, ±2 standard errors.",
+            caption="Each chain’s mean so far. Band: the reading, ±2 standard errors.",
             description="Estimate of the local learning coefficient of each chain from its draws "
             "so far.",
             chart=charts.draws("running", "λ̂ so far", num_chains),
@@ -178,6 +189,12 @@ def _chains(num_chains: int) -> list[Figure]:
             wide=False,
         ),
     ]
+
+
+def _plural(group: str, groups: Sequence[str]) -> str:
+    if group == HEADS:
+        return "attention heads"
+    return "larger parts" if HEADS in groups else "components"
 
 
 def _names(rows: Sequence[Row], group: str) -> list[str]:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from creode.viewer import wording
-from creode.viewer.figures import Figure, figures
-from creode.viewer.readings import Row, as_columns, losses, probe_readings, readings
+from creode.viewer.figures import Figure, figures, loss_rows
+from creode.viewer.readings import Row, as_columns, probe_readings, readings
 from creode.viewer.report import Report, checkpoints
 from creode.viewer.theme import DARK, LIGHT
 from creode.viewer.traces import packed
@@ -45,8 +45,13 @@ def write_report(results: Report, path: str | Path) -> Path:
 def _page(report: Report) -> str:
     import jinja2
 
-    found = figures(report)
     rows = readings(report.llc)
+    if not rows:
+        raise ValueError(
+            "the report has no reading: every value of llc is a gap. "
+            "Give the result of creode.llc(draws) for at least one posterior."
+        )
+    found = figures(report)
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_template),
         autoescape=True,
@@ -68,7 +73,8 @@ def _page(report: Report) -> str:
         lead=_lead(rows),
         scope=_scope(report, rows),
         figures={section: [f for f in found if f.section == section] for section in _SECTIONS},
-        checkpoints=checkpoints(report.llc),
+        checkpoints=list(dict.fromkeys(row["step"] for row in rows)),
+        components=list(dict.fromkeys(row["component"] for row in rows)),
         warnings=report.warnings,
         config=list(_settings(report.config)),
         command=report.command,
@@ -92,7 +98,7 @@ def _data(report: Report, rows: list[Row], found: list[Figure]) -> dict[str, Any
         },
         "readings": as_columns(rows),
         "probes": as_columns(probe_readings(report.llc_on)),
-        "losses": as_columns([] if report.training is None else losses(report.training)),
+        "losses": as_columns(loss_rows(report)),
         "traces": {
             str(order[key]): packed(trace) for key, trace in report.traces.items() if key in order
         },

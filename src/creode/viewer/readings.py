@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,20 +56,29 @@ def readings(llc: xr.Dataset) -> list[Row]:
 
 def probe_readings(llc_on: Mapping[str, xr.Dataset]) -> list[Row]:
     """The rows of every probe, each with the probe's name."""
-    return [
-        {"probe": str(probe), **row} for probe, llc in llc_on.items() for row in readings(llc)
-    ]
+    return [{"probe": str(probe), **row} for probe, llc in llc_on.items() for row in readings(llc)]
 
 
-def losses(training: xr.Dataset) -> list[Row]:
-    """Rows (step, series, loss): the training loss, then held-out losses, finite values only."""
+def losses(training: xr.Dataset, marked: Sequence[int]) -> list[Row]:
+    """Rows (step, series, loss, near): the training loss, then held-out losses, finite values only.
+
+    Args:
+        training: losses by step.
+        marked: checkpoints. Of each series the row nearest to one has it as `near`, others None.
+    """
     rows = []
     for name, values in training.data_vars.items():
         series = str(values.attrs.get("long_name", "training" if name == "loss" else name))
         kept = values.where(np.isfinite(values), drop=True)
-        for at in _log_spaced(kept["step"].values, MAX_LOSSES):
-            step, loss = int(kept["step"][at]), float(kept[at])
-            rows.append({"step": step, "series": series, "loss": rounded(loss)})
+        steps = kept["step"].values
+        if not len(steps):
+            continue
+        nearest = {int(np.abs(steps - mark).argmin()): int(mark) for mark in marked}
+        for at in sorted({*_log_spaced(steps, MAX_LOSSES).tolist(), *nearest}):
+            loss = rounded(float(kept[at]))
+            rows.append(
+                {"step": int(steps[at]), "series": series, "loss": loss, "near": nearest.get(at)}
+            )
     return rows
 
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', sans-serif"
+FONT = (
+    "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', sans-serif"
+)
 PREFIX = "role:"
 
 LIGHT = {
@@ -33,9 +35,9 @@ LIGHT = {
     "series4": "#3a93c8",
     "series5": "#6b6f76",
     "heat0": "#e9f0f4",
-    "heat1": "#5ba3cc",
-    "heat2": "#00395c",
-    "heat-text0": "#1c2126",
+    "heat1": "#4d93bf",
+    "heat2": "#00365a",
+    "heat-text0": "#000000",
     "heat-text1": "#ffffff",
 }
 DARK = {
@@ -57,11 +59,12 @@ DARK = {
     "series4": "#f0e442",
     "series5": "#a7aeb7",
     "heat0": "#1f2a33",
-    "heat1": "#2a7fb3",
+    "heat1": "#1a5a86",
     "heat2": "#c3e6fb",
-    "heat-text0": "#ebe8e2",
-    "heat-text1": "#0d1115",
+    "heat-text0": "#ffffff",
+    "heat-text1": "#000000",
 }
+HEAT_MIDDLE = 0.62  # share of the heat scale at which the text of a cell changes its colour
 SERIES = [f"{PREFIX}series{i}" for i in range(6)]
 
 

@@ -52,7 +52,7 @@ GLOSSARY = (
     ),
     (
         "Temperature",
-        "E‖p‖²/d, 1 for a sampler with momentum at the right temperature; other samplers have none.",
+        "E‖p‖²/d, 1 for a sampler with momentum at the right temperature; others have none.",
     ),
     (
         "± and shaded bands",
@@ -88,7 +88,7 @@ def doubts(rows: Iterable[Mapping[str, Any]]) -> list[Doubt]:
         if row["ok"]:
             continue
         for reason in str(row["reasons"]).split("; "):
-            kind = re.sub(r"[-−+]?\d[\d.,]*(e[-+]?\d+)?", "#", reason)
+            kind = re.sub(r"[-−+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?", "#", reason)
             found.setdefault(kind, (reason, []))[1].append(row)
     ordered = sorted(found.values(), key=lambda item: -len(item[1]))
     return [Doubt(reason=_sentence(reason), readings=rows) for reason, rows in ordered]
@@ -96,12 +96,12 @@ def doubts(rows: Iterable[Mapping[str, Any]]) -> list[Doubt]:
 
 def reading_name(row: Mapping[str, Any]) -> str:
     """A reading's name: its component, with the step where there is one."""
-    step = row["step"]
-    return str(row["component"]) if step is None else f"{row['component']} at step {step:,}"
+    name = "the full model" if row["component"] == "full" else str(row["component"])
+    return name if row["step"] is None else f"{name} at step {row['step']:,}"
 
 
 def with_error(value: float, error: float) -> str:
-    """"12.34 ± 0.56": the error to two significant digits, the value to the same place."""
+    """ "12.34 ± 0.56": the error to two significant digits, the value to the same place."""
     if not math.isfinite(value):
         return "–"
     if not (math.isfinite(error) and error > 0):
@@ -125,4 +125,5 @@ def _minus(text: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """Begin with a capital, except where the first letter is a symbol: λ̂ is not Λ̂."""
+    return text[:1].upper() + text[1:] if text[:1].isascii() else text

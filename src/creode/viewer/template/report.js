@@ -55,7 +55,8 @@
   const coloured = (spec, theme) => JSON.parse(JSON.stringify(spec), (_, value) =>
     typeof value === "string" && value.startsWith("role:") ? theme[value.slice(5)] ?? value : value);
   const copies = (rows) => rows.map((row) => ({ ...row })); // Vega writes into its rows
-  const views = new Map(); // figure name -> {view, holder, names of its data sets}
+  const OF_A_READING = ["current", "probes", "draws", "lags", "chosen"]; // change with the reading
+  const views = new Map(); // figure name -> {view, finalize, names of its data sets}
 
   // The library is compressed in the page; run it before the first chart.
   const loadLibrary = async () => {
@@ -66,6 +67,7 @@
   const draw = async (holder) => {
     const name = holder.dataset.figure;
     const { chart, facet } = page.figures[name];
+    const { reading } = state;
     const data = datasets();
     const spec = coloured(chart, page.themes[dark.matches ? "dark" : "light"]);
     const names = spec.data.map((entry) => entry.name).filter((entry) => entry in data);
@@ -77,23 +79,33 @@
       spec.autosize = { type: "fit-x", contains: "padding" };
     }
     views.get(name)?.finalize();
-    const options = { mode: "vega", renderer: "svg", actions: false, defaultStyle: false };
-    const { view, finalize } = await vegaEmbed(holder, spec, { ...options, tooltip: showTooltip });
+    const stage = make("div"); // Vega names its element anew; the holder keeps the description
+    holder.replaceChildren(stage);
+    const { view, finalize } = await vegaEmbed(stage, spec, {
+      mode: "vega", renderer: "svg", actions: false, defaultStyle: false, tooltip: showTooltip,
+      logLevel: 1, // errors; a reading without a value leaves a scale empty, which is no mistake
+    });
+    if (stage.parentNode !== holder) return finalize(); // drawn anew in the meantime
     if (spec.signals?.some((signal) => signal.name === "hover"))
-      view.addSignalListener("hover", (_, hover) => pointAt(hover?.step?.[0] ?? NOWHERE));
+      view.addSignalListener("hover", (_, hover) => pointAt(hover?.near?.[0] ?? NOWHERE));
     view.addEventListener("click", (_, item) => {
       const row = rowOf(item?.datum);
-      if (row?.component !== undefined) choose(row.step, row.component);
+      if (row?.component === undefined) return;
+      choose(row.step, row.component);
+      element("chains").scrollIntoView();
     });
     views.set(name, { view, finalize, names });
+    if (state.reading !== reading) refresh(...OF_A_READING);
+    return undefined;
   };
-  const AXIS = 46; // px beside each panel for its axis
+  const AXIS = 56; // px beside the first panel for its axis, and the padding of the chart
   const fitPanels = (spec, least, width) => {
-    const gap = spec.layout.padding;
-    const count = Math.max(1, Math.min(spec.layout.columns, Math.floor((width + gap) / (least + gap))));
+    const gap = spec.layout.padding.column;
+    const room = Math.floor((width - AXIS + gap) / (least + gap));
+    const count = Math.max(1, Math.min(spec.layout.columns, room));
     spec.layout.columns = count;
     const panel = spec.signals.find((signal) => signal.name === "child_width");
-    panel.value = Math.floor((width - (count - 1) * gap) / count - AXIS);
+    panel.value = Math.floor((width - AXIS - (count - 1) * gap) / count);
   };
   const drawAll = () => Promise.all([...document.querySelectorAll(".chart")].map(draw));
   const refresh = (...changed) => {
@@ -154,11 +166,13 @@
     cell.append(data);
     return cell;
   };
-  const verdictCell = (row) => {
-    const cell = make("td", undefined, row.ok ? "" : "doubt");
-    if (row.ok) cell.textContent = "can be trusted";
-    else cell.append(make("span", "✕", "cross"), row.reasons);
-    return cell;
+  const reasonRow = (row) => {
+    const line = make("tr", undefined, "reason");
+    const cell = make("td", undefined, "doubt");
+    cell.colSpan = 8;
+    cell.append(make("div", row.reasons));
+    line.append(cell);
+    return line;
   };
   const tableRow = (row) => {
     const line = make("tr");
@@ -173,8 +187,9 @@
       name, numberCell(row.llc, row.llc_text), numberCell(row.llc_variance, row.llc_variance_text),
       numberCell(row.ess, row.ess?.toLocaleString("en", { maximumFractionDigits: 0 })),
       numberCell(row.rhat, row.rhat?.toFixed(3)), numberCell(row.virial, row.virial_text),
-      numberCell(row.temperature, row.temperature_text), verdictCell(row));
-    return line;
+      numberCell(row.temperature, row.temperature_text),
+      make("td", row.ok ? "trusted" : "✕ in doubt", row.ok ? "" : "doubt"));
+    return row.ok ? [line] : [line, reasonRow(row)];
   };
   const showChosen = () => {
     const row = state.reading;
@@ -186,7 +201,7 @@
     words.classList.toggle("doubt", !row.ok);
     for (const where of document.querySelectorAll(".where")) where.textContent = named(row.step);
     const table = element("diagnostics").tBodies[0];
-    table.replaceChildren(...readings.filter((other) => other.step === row.step).map(tableRow));
+    table.replaceChildren(...readings.filter((other) => other.step === row.step).flatMap(tableRow));
     for (const picker of document.querySelectorAll("[data-pick]")) {
       const key = picker.dataset.pick === "checkpoint" ? "step" : "component";
       picker.value = String(row[key]);
@@ -206,7 +221,7 @@
     if (!found || found === state.reading) return;
     state.reading = found;
     showChosen();
-    refresh("current", "probes", "draws", "lags", "chosen");
+    refresh(...OF_A_READING);
   };
   for (const picker of document.querySelectorAll("[data-pick]"))
     picker.addEventListener("change", () => {

@@ -1,0 +1,192 @@
+"""The loop: the law of its chains, and that nothing but the law depends on how it is computed."""
+
+import numpy as np
+import pytest
+import torch
+from cases import BLOCKS, EIGENVALUES, assert_same, draw, flat, noisy_quadratic, posterior
+
+import creode
+from creode.sampling import BAOAB, SGLD, RMSPropSGLD, engine
+from creode.sampling.randomness import Minibatches, Noise, stream_seed
+from creode.sampling.unit import SINGLE_UNIT
+from creode.testbeds import quadratic
+from oracles import (
+    llc_quadratic,
+    llc_quadratic_sgld,
+    loss_means,
+    precision,
+    sgld_minibatch_covariance,
+    sgld_virial,
+)
+
+NBETA, GAMMA = 50.0, 10.0
+LONG = {"chains": 4, "draws": 500, "burnin": 100, "steps_per_draw": 8, "mode": "vectorised"}
+KERNELS = [
+    SGLD(step_size=4e-3),
+    RMSPropSGLD(step_size=1e-3),
+    BAOAB(step_size=0.05, friction=4.0),
+]
+
+
+def agrees(reading, exact, *, within=0.05):
+    """Right within 4 standard errors, and able to be wrong: the error itself is small."""
+    value, error = float(reading.llc), float(reading.llc_se)
+    assert abs(value - exact) < 4 * error, (value, exact, error)
+    assert error < within * exact
+
+
+def test_sgld_on_a_quadratic_has_the_law_of_the_discretised_chain():
+    testbed = quadratic(EIGENVALUES, num_samples=4, offset_scale=1.0)
+    reading = creode.llc(draw(testbed, batch_size=4, **LONG))
+    exact = llc_quadratic_sgld(EIGENVALUES, NBETA, GAMMA, 4e-3)
+    agrees(reading, exact, within=0.02)
+    assert exact > 1.1 * llc_quadratic(EIGENVALUES, NBETA, GAMMA)  # told apart from the limit
+    virial = sgld_virial(NBETA * np.array(EIGENVALUES) + GAMMA, 4e-3)
+    assert abs(float(reading.virial) - virial) < 4 * float(reading.virial_se)
+
+
+def test_sgld_with_minibatches_has_the_law_of_the_discretised_chain():
+    testbed = noisy_quadratic()
+    tree = draw(testbed, batch_size=6, **LONG)
+    covariance = sgld_minibatch_covariance(
+        testbed.gradients, testbed.curvatures, nbeta=NBETA, localization=GAMMA, step_size=4e-3,
+        batch_size=6, replacement=False,
+    )  # fmt: skip
+    exact = NBETA * loss_means(testbed.curvatures, covariance).mean()
+    agrees(creode.llc(tree), exact)
+    exact_gradients = llc_quadratic_sgld(EIGENVALUES, NBETA, GAMMA, 4e-3)
+    assert exact > 1.02 * exact_gradients  # the heat of the minibatches is in it
+
+
+def test_baoab_on_a_quadratic_has_the_exact_law_of_the_weights():
+    testbed = quadratic(EIGENVALUES, num_samples=4, offset_scale=1.0)
+    sampler = BAOAB(step_size=0.1, friction=8.0)
+    reading = creode.llc(draw(testbed, sampler=sampler, batch_size=4, **LONG))
+    agrees(reading, llc_quadratic(EIGENVALUES, NBETA, GAMMA), within=0.02)
+    assert abs(float(reading.temperature) - 1) < 4 * float(reading.temperature_se)
+    assert abs(float(reading.virial) - 1) < 4 * float(reading.virial_se)
+
+
+def test_rmsprop_sgld_with_a_frozen_metric_has_the_law_of_the_limit():
+    testbed = quadratic(EIGENVALUES, num_samples=4)
+    sampler = RMSPropSGLD(step_size=2e-4, floor=0.5)  # small: its metric is not known beforehand
+    options = LONG | {"steps_per_draw": 40}
+    reading = creode.llc(draw(testbed, sampler=sampler, batch_size=4, **options))
+    agrees(reading, llc_quadratic(EIGENVALUES, NBETA, GAMMA))
+
+
+@pytest.mark.parametrize("component", ["first", {"second": [True, False, True]}])
+def test_a_restricted_posterior_is_the_sub_block_of_the_quadratic(component):
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(7, 7))
+    testbed = quadratic(torch.tensor(root @ root.T / 7), num_samples=4, blocks=BLOCKS)
+    chosen = [0, 1, 2, 3] if component == "first" else [4, 6]
+    if component != "first":
+        component = {name: torch.tensor(mask) for name, mask in component.items()}
+    before = flat(testbed.model)
+    sampler = BAOAB(step_size=0.08, friction=8.0)
+    tree = draw(testbed, sampler=sampler, component=component, batch_size=4, **LONG)
+    block = testbed.hessian.numpy()[np.ix_(chosen, chosen)]
+    covariance = np.linalg.inv(precision(block, NBETA, GAMMA))
+    agrees(creode.llc(tree), NBETA * np.trace(block @ covariance) / 2)
+    assert tree.attrs["num_parameters"] == len(chosen)
+    assert torch.equal(flat(testbed.model), before)
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize("component", ["full", "second"])
+def test_chains_side_by_side_are_the_chains_in_turn(kernel, component):
+    trees = [
+        draw(noisy_quadratic(), sampler=kernel, component=component, mode=mode, chains=3)
+        for mode in ("sequential", "vectorised")
+    ]
+    assert_same(*trees, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
+def test_moving_weights_in_chunks_changes_no_bit(kernel, monkeypatch):
+    testbed = quadratic(np.linspace(0.1, 2, 50).tolist(), num_samples=12, gradient_scale=0.3)
+    whole = draw(testbed, sampler=kernel)
+    monkeypatch.setattr(engine, "CHUNK", 16)  # the last chunk has 2 weights
+    in_chunks = draw(testbed, sampler=kernel)
+    xr_loss = whole["loss"] - in_chunks["loss"]
+    assert float(abs(xr_loss).max()) == 0.0
+
+
+def test_gradients_accumulated_over_microbatches_are_the_gradients():
+    whole = draw(noisy_quadratic())
+    execution = creode.Execution(mode="sequential", microbatch=3)
+    assert_same(whole, draw(noisy_quadratic(), execution=execution), rtol=1e-9)
+
+
+def test_the_loop_is_the_loop_written_out():
+    """An independent chain: its own gradient, its own order, the same streams."""
+    testbed, eps, gamma, nbeta = noisy_quadratic(), 4e-3, GAMMA, NBETA
+    tree = draw(testbed, chains=1, draws=20, burnin=3, steps_per_draw=2, batch_size=8)
+    assert tree.attrs["loss_from"] == "minibatch"
+    seeds = [stream_seed(0, SINGLE_UNIT, 0, purpose) for purpose in ("noise", "minibatch")]
+    noise = Noise(seeds[:1], torch.device("cpu"))
+    batches = Minibatches(seeds[1:], population=24, size=8)
+    delta = torch.zeros(7, dtype=torch.float64)
+    excess, virial = [], []
+    for step in range(3 + 20 * 2):
+        index = batches.index(step)[0]
+        g, a = testbed.gradients[index], testbed.curvatures[index]
+        excess.append(float((g @ delta + torch.einsum("iab,a,b->i", a, delta, delta) / 2).mean()))
+        gradient = g.mean(0) + a.mean(0) @ delta
+        virial.append(float(nbeta * delta @ gradient + gamma * delta @ delta) / 7)
+        xi = noise.fill(torch.empty(1, 16, dtype=torch.float64))[0, :7]
+        delta = delta - eps / 2 * (nbeta * gradient + gamma * delta) + eps**0.5 * xi
+    windows = np.array(excess[3:]).reshape(20, 2).mean(1)
+    np.testing.assert_allclose((tree["loss"] - tree["init_loss"])[0], windows, atol=1e-12)
+    np.testing.assert_allclose(tree["virial"][0], virial[4::2], rtol=1e-9)
+
+
+def test_probes_are_scored_at_the_draws_own_weights():
+    testbed = noisy_quadratic()
+    probe = testbed.data.select(torch.arange(5))
+    tree = draw(testbed, probes={"some": probe}, traces=("some",), batch_size=2, draws=6)
+    node = tree["probes/some"]
+    trace = node["unit_loss"].values.astype("float64")  # (chain, draw, sample)
+    np.testing.assert_allclose(node["loss"], trace.mean(2), rtol=1e-6)
+    np.testing.assert_allclose(node["unit_mean"], trace.mean(1), rtol=1e-5)
+    np.testing.assert_allclose(node["unit_var"], trace.var(1, ddof=1), rtol=1e-4)
+    with torch.no_grad():
+        init = testbed.task(testbed.model, probe.columns)
+    np.testing.assert_allclose(node["unit_init_loss"], init, rtol=1e-12)
+    # The probe that is all of the data, on full batches, is the loss of the draw itself.
+    tree = draw(testbed, probes={"all": testbed.data}, batch_size=24, steps_per_draw=1)
+    np.testing.assert_allclose(tree["probes/all/loss"], tree["loss"], rtol=1e-9)
+
+
+def test_no_gradient_is_computed_outside_the_component():
+    seen = []
+
+    def spying(model, batch):
+        seen.append({name: p.requires_grad for name, p in model.named_parameters()})
+        return testbed.task(model, batch)
+
+    testbed = noisy_quadratic()
+    target = creode.LocalPosterior(
+        testbed.model, spying, testbed.data, nbeta=1.0, localization=1.0, component="second"
+    )
+    creode.sample(
+        target, sampler=SGLD(step_size=1e-3), chains=1, draws=2, burnin=0, steps_per_draw=1,
+        batch_size=4, execution=creode.Execution(mode="sequential"),
+    )  # fmt: skip
+    assert seen[-1] == {"first": False, "second": True}
+
+
+def test_the_nbeta_zero_control_draws_from_the_tether_alone():
+    tree = draw(quadratic(EIGENVALUES, num_samples=4), nbeta=0.0, batch_size=4, **LONG)
+    distance = float(tree["distance_sq"].mean())
+    exact = 7 / (GAMMA * (1 - 4e-3 * GAMMA / 4))
+    assert abs(distance - exact) < 0.05 * exact
+    assert float(creode.llc(tree).llc) == 0.0
+
+
+def test_posterior_rejects_strengths_that_are_none():
+    testbed = noisy_quadratic()
+    for bad in (-1.0, float("nan"), float("inf"), "auto"):
+        with pytest.raises(ValueError, match="nbeta must be a finite number ≥ 0, got"):
+            posterior(testbed, nbeta=bad)

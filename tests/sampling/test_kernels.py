@@ -1,0 +1,113 @@
+"""The kernels against their equations, written out independently in numpy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from creode.sampling import BAOAB, SGLD, RMSPropSGLD
+from creode.sampling.kernel import Coordinates, Target
+
+TARGET = Target(nbeta=7.0, localization=3.0)
+P = 5
+
+
+def numbers(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=P)
+
+
+class OneChain:
+    """A chain on ∇L(w) = h w with given noise, moved by a kernel."""
+
+    def __init__(self, kernel, w, anchor, h):
+        self.kernel, self.h = kernel, h
+        self.w, self.anchor = torch.tensor(w)[None].clone(), torch.tensor(anchor)
+        self.slots = {
+            name: torch.full((1, P), float(kernel.slot_start), dtype=torch.float64)
+            for name in kernel.slots
+        }
+        self.num_steps = 0
+
+    def step(self, noise, burnin=1000):
+        at = Coordinates(
+            position=self.w,
+            gradient=torch.tensor(self.h) * self.w,
+            anchor=self.anchor,
+            noise=torch.tensor(noise)[None].clone(),
+            scratch=torch.empty(1, P, dtype=torch.float64),
+            slots=self.slots,
+        )
+        self.kernel.arrive(at, TARGET, step=self.num_steps)
+        self.kernel.leave(at, TARGET, step=self.num_steps, burnin=burnin)
+        self.num_steps += 1
+
+
+def force(w, anchor, h):
+    return TARGET.nbeta * h * w + TARGET.localization * (w - anchor)
+
+
+def test_sgld_is_its_equation():
+    eps, w, anchor, h = 0.02, numbers(0), numbers(1), np.abs(numbers(2))
+    chain = OneChain(SGLD(step_size=eps), w, anchor, h)
+    for t in range(3):
+        xi = numbers(10 + t)
+        chain.step(xi)
+        w = w - eps / 2 * force(w, anchor, h) + math.sqrt(eps) * xi
+    np.testing.assert_allclose(chain.w[0], w, rtol=1e-12)
+
+
+@pytest.mark.parametrize("bias_correction", [True, False])
+@pytest.mark.parametrize(("start", "freeze"), [(0.0, True), (1.0, False), (0.3, True)])
+def test_rmsprop_sgld_is_its_equation(bias_correction, start, freeze):
+    eps, a, s, burnin = 0.02, 0.8, 0.25, 3
+    w, anchor, h = numbers(0), numbers(1), np.abs(numbers(2))
+    kernel = RMSPropSGLD(
+        step_size=eps, decay=a, floor=s, start=start, bias_correction=bias_correction, freeze=freeze
+    )
+    chain = OneChain(kernel, w, anchor, h)
+    v, learnt = np.full(P, start), 0
+    for t in range(6):
+        xi = numbers(10 + t)
+        chain.step(xi, burnin=burnin)
+        if t < burnin or not freeze:
+            v = a * v + (1 - a) * (h * w) ** 2
+            learnt += 1
+        v_hat = v / (1 - a**learnt) if bias_correction else v
+        eps_t = eps / (np.sqrt(v_hat) + s)
+        w = w - eps_t / 2 * force(w, anchor, h) + np.sqrt(eps_t) * xi
+    np.testing.assert_allclose(chain.w[0], w, rtol=1e-12)
+
+
+def test_baoab_is_its_splitting():
+    step, friction = 0.1, 1.7
+    w, anchor, h = numbers(0), numbers(1), np.abs(numbers(2))
+    chain = OneChain(BAOAB(step_size=step, friction=friction), w, anchor, h)
+    p = numbers(3)
+    chain.slots["momentum"].copy_(torch.tensor(p))
+    c = math.exp(-friction * step)
+    for t in range(4):
+        xi = numbers(10 + t)
+        chain.step(xi)
+        p = p - step / 2 * force(w, anchor, h)
+        w = w + step / 2 * p
+        p = c * p + math.sqrt(1 - c**2) * xi
+        w = w + step / 2 * p
+        np.testing.assert_allclose(chain.w[0], w, rtol=1e-12)
+        np.testing.assert_allclose(chain.slots["momentum"][0], p, rtol=1e-12)
+        p = p - step / 2 * force(w, anchor, h)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf, "1e-3"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: SGLD(step_size=x),
+        lambda x: RMSPropSGLD(step_size=x),
+        lambda x: BAOAB(step_size=x, friction=1.0),
+        lambda x: BAOAB(step_size=1.0, friction=x),
+    ],
+)
+def test_a_step_size_must_be_finite_and_positive(make, bad):
+    with pytest.raises(ValueError, match="must be a finite number > 0, got"):
+        make(bad)
