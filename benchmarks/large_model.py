@@ -93,9 +93,12 @@ def watch(command: list[str | Path], threads: int) -> Ended:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         peak = 0
-        while process.poll() is None:
-            peak = max(peak, _peak_bytes(process.pid))
-            time.sleep(POLL)
+        try:
+            while process.poll() is None:
+                peak = max(peak, _peak_bytes(process.pid))
+                time.sleep(POLL)
+        finally:
+            process.kill()  # where this one is interrupted
         seconds = time.perf_counter() - start
         if process.returncode:
             log.seek(0)

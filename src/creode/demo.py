@@ -17,6 +17,7 @@ from creode.training import OnStep, TrainingConfig, train
 
 DOMAINS = "corpus:code,docstrings,c,dialogue"
 LENGTH = 64  # tokens of a sequence
+CHECKPOINTS = (0, 60, 100, 150, 220, 330, 480, 700, 1000, 1250, 1500)  # training steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,8 @@ class DemoConfig:
     def decoder(self) -> DecoderConfig:
         """Two layers; bytes as tokens."""
         return DecoderConfig(
-            vocab_size=257, d_model=32 if self.quick else 48, num_layers=2, num_heads=4,
+            vocab_size=257, d_model=16 if self.quick else 48, num_layers=2,
+            num_heads=2 if self.quick else 4,
             context_length=LENGTH,
         )  # fmt: skip
 
@@ -38,9 +40,9 @@ class DemoConfig:
     def training(self) -> TrainingConfig:
         """Long enough for structure beyond byte frequencies to form."""
         return TrainingConfig(
-            steps=200 if self.quick else 1500, batch_size=32, learning_rate=3e-3,
-            schedule="cosine", warmup_steps=20, checkpoints=4 if self.quick else 12,
-            seed=self.seed,
+            steps=300 if self.quick else 1500, batch_size=32, learning_rate=3e-3,
+            schedule="cosine", warmup_steps=20, seed=self.seed,
+            checkpoints=(0, 100, 200, 300) if self.quick else CHECKPOINTS,
         )  # fmt: skip
 
     def study(self, models: Path) -> dict[str, Any]:
@@ -51,11 +53,11 @@ class DemoConfig:
             "data": {"source": DOMAINS, "length": LENGTH, "limit": 512},
             "components": ("full",),
             "final_components": ("heads",) if self.quick else ("heads", "mlps", "embed"),
-            "sampler": {"name": "baoab", "step_size": 2e-3, "friction": 100.0},
-            "nbeta": 30.0,
-            "localization": 1000.0,
+            "sampler": {"name": "baoab", "step_size": 3e-3, "friction": 170.0},
+            "nbeta": 300.0,
+            "localization": 3e4,
             "schedule": {
-                "chains": 4, "draws": 50, "burnin": 50, "steps_per_draw": 2, "batch_size": 16,
+                "chains": 4, "draws": 80, "burnin": 40, "steps_per_draw": 3, "batch_size": 16,
                 "seed": self.seed,
             },
         }  # fmt: skip

@@ -9,8 +9,9 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, make_dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,10 +20,13 @@ import losses_under_test as cases
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
 from creode.fingerprint import task_fingerprint
+from creode.fingerprint.digester import combine
 from creode.tasks import NextToken
 
 HERE = Path(__file__).parent
@@ -265,6 +269,48 @@ def test_an_import_that_is_not_there_keeps_its_name():
 
     assert task_fingerprint(first) == task_fingerprint(first)
     assert task_fingerprint(first) != task_fingerprint(second)
+
+
+class Ranked:
+    """Its order in a set is decided by the environment, which is no part of a loss."""
+
+    def __init__(self, value: int) -> None:
+        self.value, self.other = value, self
+
+    def __hash__(self) -> int:
+        return self.value * int(os.environ["CREODE_TEST_RANK"])
+
+
+def test_the_order_of_a_set_does_not_enter_even_through_a_cycle(monkeypatch: pytest.MonkeyPatch):
+    prints = []
+    for rank in ("1", "7"):
+        monkeypatch.setenv("CREODE_TEST_RANK", rank)
+        one, two = Ranked(1), Ranked(2)
+        one.other, two.other = two, one
+        pair = {one, two}
+        prints.append(([member.value for member in pair], task_fingerprint(cases.closure(pair))))
+    assert [order for order, _ in prints] == [[1, 2], [2, 1]]
+    assert prints[0][1] == prints[1][1]
+
+
+def test_arguments_are_told_apart_by_name_where_they_are_given_by_name():
+    loss = "from functools import partial\nloss = partial(f, x=1, y=2)\n"
+    one = source(loss, "def f(m, b, x, y): return x - y\n")
+    other = source(loss, "def f(m, b, y, x): return y - x\n")
+    assert one(0, 0) != other(0, 0)
+    assert task_fingerprint(one) != task_fingerprint(other)
+
+
+@given(st.text(max_size=3), st.lists(st.binary(max_size=3), max_size=3), st.data())
+def test_no_two_sequences_of_parts_are_combined_alike(
+    kind: str, parts: list[bytes], data: st.DataObject
+):
+    joined = kind.encode() + b"".join(parts)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(joined)), max_size=3)))
+    pieces = [joined[a:b] for a, b in pairwise([0, *cuts, len(joined)])]
+    same = pieces == [kind.encode(), *parts]
+    with suppress(UnicodeDecodeError):
+        assert (combine(pieces[0].decode(), *pieces[1:]) == combine(kind, *parts)) == same
 
 
 def test_cycles_end():

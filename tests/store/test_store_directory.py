@@ -110,6 +110,13 @@ def test_a_snapshot_gives_the_state_back_until_its_unit_is_complete(
     assert not fs.exists(f"{root}/snapshots")
 
 
+def test_the_snapshot_of_a_complete_unit_left_by_a_kill_is_removed(finished: Path, copied: Path):
+    (copied / "snapshots").mkdir()
+    (copied / "snapshots" / f"{','.join(KEYS[0])}.pt").write_bytes(b"left")
+    run(copied)
+    assert contents(copied) == contents(finished)
+
+
 def test_a_remote_unit_that_stops_halfway_is_hidden_and_then_replaced(
     remote: str, monkeypatch: pytest.MonkeyPatch
 ):

@@ -55,8 +55,8 @@ class DeepLinearModel(nn.Module):
 def deep_linear_llc(widths: Sequence[int], rank: int) -> tuple[float, int]:
     """Learning coefficient λ and multiplicity m of a deep linear network at the deepest stratum.
 
-    S holds the smallest M's: the first size at which max M_S < min M_rest, T ≥ ℓ max M_S and
-    T < ℓ min M_rest. With M = ⌈T/ℓ⌉ and a = T − (M − 1)ℓ,
+    S holds the smallest M's, as few as give T < ℓ min M_rest; then max M_S < min M_rest and
+    T ≥ ℓ max M_S, the theorem's other two conditions, hold too. With M = ⌈T/ℓ⌉ and a = T − (M − 1)ℓ,
     λ = (r(H_0 + H_L) − r²)/2 + a(ℓ − a)/(4ℓ) − ℓ(ℓ − 1)/4 · (T/ℓ)² + ½ Σ_{i<j∈S} M_i M_j,
     m = a(ℓ − a) + 1.
 
@@ -153,13 +153,11 @@ def deep_linear(
 
 
 def _smallest(excess: Sequence[int]) -> list[int]:
-    """The M's of S: as many of the smallest as it takes to meet the three conditions."""
+    """The M's of S: the smallest, as few as give T < ℓ min M_rest, or all of them."""
     ordered = sorted(excess)
     for size in range(2, len(ordered)):
-        chosen, following = ordered[:size], ordered[size]
-        ell, total = size - 1, sum(chosen)
-        if chosen[-1] < following and ell * chosen[-1] <= total < ell * following:
-            return chosen
+        if sum(ordered[:size]) < (size - 1) * ordered[size]:
+            return ordered[:size]
     return ordered
 
 

@@ -135,7 +135,7 @@ def _centered(values: Tensor) -> Tensor:
 
 def _eigen(h: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues (d,), rounding-level ones set to zero, and eigenvectors (d, d) of H."""
-    if h.ndim != 2 or h.shape[0] != h.shape[1] or not len(h) or not torch.equal(h, h.mT):
+    if h.ndim != 2 or not len(h) or not torch.equal(h, h.mT):
         raise ValueError(
             f"hessian of shape {tuple(h.shape)} is not symmetric; give a symmetric (d, d) matrix "
             "or a diagonal (d,)."
