@@ -21,10 +21,10 @@ demo: $(INSTALLED)  ## Train a small decoder, read it, open the report
 	$(BIN)/creode demo --out runs/demo
 
 test: $(INSTALLED) browser  ## The tests, without the slow ones
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadscope -m "not slow"
 
 test-slow: $(INSTALLED) browser  ## The slow tests
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 -m slow
 
 check: $(INSTALLED) lint types test  ## Everything CI does
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from alternating import alternate
 from contender import Contender, Spec
@@ -18,7 +19,7 @@ from contenders.workloads import Workload
 from report import Report
 from sections import KERNELS, Effort, decoder_of
 
-SHAPES = {
+SHAPES: Mapping[str, Mapping[str, Any]] = {
     "3M": {"vocab_size": 5000, "d_model": 256, "num_layers": 2, "mlp_ratio": 0.0},
     "30M": {"vocab_size": 10000, "d_model": 512, "num_layers": 6, "mlp_ratio": 4.0},
 }
@@ -61,10 +62,10 @@ def _turn(spec: Spec, threads: int) -> Callable[[], dict[str, float]]:
 def _specs(workload: Workload, pythons: Mapping[str, Path]) -> list[Spec]:
     own = Path(sys.executable)
     ours = {**RUN, "steps_per_draw": 1, "mode": "sequential", "probe": False}
-    wanted = [("bare", "bare_pass", own, {"steps": 4})]
+    wanted: list[tuple[str, str, Path, dict[str, Any]]] = [("bare", "bare_pass", own, {"steps": 4})]
     for name, kernel in KERNELS.items():
         wanted.append((f"creode {name}", "creode_sampler", own, {**ours, "kernel": kernel}))
-    theirs = {
+    theirs: dict[str, tuple[str, dict[str, Any]]] = {
         "devinterp-1.3.2": ("devinterp_1_3", {**RUN, "method": "sgld", "loader": "examples"}),
         "devinterp-2.0.1": ("devinterp_2_0", {**RUN, "method": "sgmcmc_sgld", "probe": False}),
     }

@@ -44,6 +44,7 @@ SEQUENCES = 6  # at most a tenth of what the gradients of the short run see
 BARE_STEPS = 2  # of a block
 PEER = "devinterp-2.0.1"
 POLL = 0.02  # seconds between looks at a process's peak
+Command = Callable[[int], list[str | Path]]  # from the number of draws
 
 
 class Ended(NamedTuple):
@@ -128,9 +129,7 @@ def bare(llama: Llama, only: str, threads: int) -> Contender:
     return Contender(spec, threads=threads)
 
 
-def measure(
-    command: Callable[[int], list[str | Path]], whole: Contender, part: Contender, threads: int
-) -> Measured:
+def measure(command: Command, whole: Contender, part: Contender, threads: int) -> Measured:
     """Bare, short, bare, long, bare."""
     bares, parts, ended = [], [], {}
     for which in ("short", "long", None):
@@ -151,7 +150,7 @@ def measure(
 def compare(
     llama: Llama,
     component: str,
-    contenders: dict[str, Callable[[int], list[str | Path]]],
+    contenders: dict[str, Command],
     given: argparse.Namespace,
     report: Report,
 ) -> None:
@@ -238,7 +237,9 @@ def main() -> None:
         for component in given.components or [f"l{llama.layer}", "full"]:
             note(f"{component} ({time.perf_counter() - start:.0f} s so far)")
 
-            contenders = {"creode": partial(creode_command, llama, component, Path(runs))}
+            contenders: dict[str, Command] = {
+                "creode": partial(creode_command, llama, component, Path(runs))
+            }
             if python is not None:
                 contenders[PEER] = partial(devinterp_command, llama, component, python)
             compare(llama, component, contenders, given, report)

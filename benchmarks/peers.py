@@ -40,7 +40,7 @@ def _interpreter(environment: Path, package: str, version: str) -> Path:
     print(f"making {environment} with {package} {version}", file=sys.stderr)
     shutil.rmtree(environment, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    install = [python, "-m", "pip", "install", "--quiet", "-c", CONSTRAINTS]
+    install = [str(python), "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS)]
     subprocess.run([*install, f"{package}=={version}"], check=True, stdout=sys.stderr)
     if not _works(python, package, version):
         raise RuntimeError(f"{environment}: {package} {version} was installed and does not work.")

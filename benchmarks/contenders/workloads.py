@@ -86,7 +86,7 @@ class Workload:
         predicted = model(batch["inputs"])
         if self.kind == "classifier":
             return F.cross_entropy(predicted, batch["targets"], reduction=reduction)
-        values = (batch["targets"] - predicted).square().sum(1) / 2
+        values: Tensor = (batch["targets"] - predicted).square().sum(1) / 2
         return values.mean() if reduction == "mean" else values
 
     def _pretrained(self) -> nn.Module:
@@ -129,7 +129,7 @@ class BarePass:
         model.zero_grad(set_to_none=True)
         with torch.enable_grad():
             loss = self._workload.losses(model, next(self._batches), "mean")
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
 
     def _built(self) -> nn.Module:
         if self._model is None:

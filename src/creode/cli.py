@@ -102,7 +102,8 @@ def components(model: ModelArg, as_json: JsonOpt = False) -> None:
 
 @app.command(
     epilog="Example: creode llc runs/decoder --checkpoints all --data corpus:code --length 64 "
-    "--nbeta 100 --localization 100 --step-size 1e-5 --final-component heads --out runs/llc"
+    "--nbeta 300 --localization 3e4 --sampler baoab --step-size 3e-3 --sampler-option friction=170 "
+    "--final-component heads --out runs/llc"
 )
 @reported
 def llc(  # noqa: PLR0913, PLR0917 - a command's parameters are its options

@@ -55,7 +55,7 @@ def test_contenders_take_one_turn_a_round_in_changing_order():
 
 def test_ratios_pair_the_same_rounds():
     assert alternating.ratios([2.0, 9.0], [1.0, 3.0]) == [2.0, 3.0]
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="longer"):
         alternating.ratios([1.0], [1.0, 2.0])
 
 

@@ -126,6 +126,22 @@ def test_shared_keys_and_values_move_their_group_of_heads(case: Case):
 
 
 @pytest.mark.parametrize("case", ALL_CASES)
+def test_no_head_has_a_share_of_what_is_shared_to_itself(case: Case):
+    model = case.model()
+    name = f"{attention_name(case)} shared"
+    if name not in [component.name for component in components.list(model)]:
+        return
+    for tensor in components.resolve(model, name):
+        size = model.get_parameter(tensor).shape
+        for dim in range(len(size)):
+            mask = torch.zeros(size, dtype=torch.bool)
+            mask.narrow(dim, 0, -(-size[dim] // H)).fill_(True)
+            moved = changed_heads(case, model, {tensor: mask})
+            # A column of T5's table of relative positions is a head's, in all layers at once.
+            assert len(moved) != 1 or "relative_attention_bias" in tensor, tensor
+
+
+@pytest.mark.parametrize("case", ALL_CASES)
 def test_heads_and_shared_parts_are_the_attention_each_weight_once(case: Case):
     model = case.model()
     whole = components.resolve(model, attention_name(case))

@@ -93,7 +93,8 @@ def test_masks_come_in_the_models_order_full_ones_as_none_empty_ones_not_at_all(
     assert selection["embed.weight"].sum() == 3 * D
 
 
-def test_the_model_is_not_changed(model):
+def test_the_model_is_not_changed():
+    model = decoder()
     before = {name: (p, p.clone(), p.requires_grad) for name, p in model.named_parameters()}
     components.resolve(model, "l0h0,l1 mlp")
     components.list(model)

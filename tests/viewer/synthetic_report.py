@@ -85,6 +85,19 @@ def make_llc(factor: float = 1.0, seed: int = 0) -> xr.Dataset:
     )
 
 
+def make_sparse() -> xr.Dataset:
+    """The full model at every checkpoint, everything else at the last: the rest was not run."""
+    llc = make_llc()
+    run = (llc["component"] == "full") | (llc["checkpoint"] == CHECKPOINTS[-1])
+    numbers = [name for name in llc.data_vars if llc[name].dtype.kind == "f"]
+    llc[numbers] = llc[numbers].where(run)
+    llc["ok"] = llc["ok"] & run
+    llc["reasons"] = llc["reasons"].where(run, "not run")
+    llc["notes"] = llc["reasons"].copy(data=np.full(llc["ok"].shape, "", dtype=object))
+    llc["notes"].loc[{"checkpoint": 1_000, "component": "full"}] = "more draws would help"
+    return llc
+
+
 def make_trace(llc: float, key: tuple[int, str], seed: int) -> xr.Dataset:
     """Autoregressive chains around the reading; one drifts, one ends in NaN where it should."""
     rng = np.random.default_rng(seed)

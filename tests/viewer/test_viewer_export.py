@@ -6,7 +6,7 @@ import synthetic_report
 from synthetic_report import HEADS, UNMIXED
 
 from creode.viewer import export_charts
-from creode.viewer.export import _slugs
+from creode.viewer.export import _file_name
 from creode.viewer.theme import LIGHT
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -88,11 +88,9 @@ def test_an_unknown_format_is_refused_before_anything_is_written(small, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_names_that_fall_together_get_numbers():
-    keys = {(10, "a.*"): 0, (10, "a/b"): 0, (10, "a b"): 0, (None, "**"): 0}
-    assert list(_slugs(keys).values()) == [
-        "step_000010_a",
-        "step_000010_a_b",
-        "step_000010_a_b-2",
-        "component",
-    ]
+def test_file_names_keep_readings_apart():
+    keys = [(None, "l0 mlp"), (10, "l0 mlp"), (10, "*.attn"), (10, "/.attn"), (100, "l0 mlp")]
+    names = [_file_name(*key) for key in keys]
+    assert len(set(names)) == len(names)
+    assert names[:2] == ["l0_mlp", "step_000010_l0_mlp"]
+    assert not any("/" in name for name in names)

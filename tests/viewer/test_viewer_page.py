@@ -9,6 +9,7 @@ from synthetic_report import UNMIXED
 
 import creode.viewer
 from creode.viewer import write_report
+from creode.viewer.figures import figures
 from creode.viewer.wording import GLOSSARY
 
 SECTIONS = [
@@ -99,6 +100,20 @@ def test_sections_without_results_are_left_out(tmp_path):
     assert page.ids("figure") == []
     assert "select" not in [tag for tag, _ in page.elements]
     assert "The reading can be trusted." in page.text
+
+
+def test_charts_along_training_are_of_what_was_followed_along_training():
+    report = synthetic_report.make_report(llc=synthetic_report.make_sparse(), traces={}, llc_on={})
+    found = figures(report)
+    assert [figure.name for figure in found] == [
+        "loss_along_training",
+        "llc_along_training_parts",
+        "llc_by_layer_and_head",
+        "llc_ranked_parts",
+        "llc_ranked_heads",
+    ]
+    assert found[1].title == "λ̂ of the full model"
+    assert found[1].facet_width is None
 
 
 def test_nothing_in_the_page_points_outside_it(page):

@@ -120,7 +120,8 @@ def test_numbers_in_the_table_are_those_of_the_results(visit, report):
         for text, value in zip(row["texts"], exact, strict=True):
             first, _, error = text.replace(",", "").partition(" ± ")
             assert float(first) == pytest.approx(value, abs=0.51 * place(first))
-            assert error == "" or float(error) > 0
+            assert error == "" or place(first) <= float(error)
+        assert place(row["texts"][3]) == 0.001  # R-hat
 
 
 def place(text):
@@ -288,18 +289,32 @@ def test_one_reading_without_checkpoints_is_a_page_too(chromium, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_reading_whose_chains_are_not_stored_says_so(chromium, report, tmp_path):
-    few = synthetic_report.make_report(
-        llc=report.llc.sel(checkpoint=[1_000, 5_000], component=["full", "l1h2"]),
+def test_a_study_with_gaps_shows_what_there_is(chromium, report, tmp_path):
+    last = (50_000, "l1h2")
+    sparse = synthetic_report.make_report(
+        llc=synthetic_report.make_sparse(),
         llc_on={},
-        training=None,
-        traces={UNMIXED: report.traces[UNMIXED]},
+        traces={last: report.traces[last]},
     )
-    visit = Visit(chromium, write_report(few, tmp_path / "few.html"))
-    assert visit.page.is_visible("#no-chains")
-    assert not visit.page.is_visible("#chain-figures")
-    visit.page.select_option("#reading-component", "l1h2")
-    assert visit.page.is_visible("#chain-figures")
-    assert not visit.page.is_visible("#no-chains")
+    visit = Visit(chromium, write_report(sparse, tmp_path / "sparse.html"))
+    page = visit.page
+    assert page.inner_text(".verdict") == "20 of 21 readings can be trusted."
+    assert page.is_visible("#no-chains")  # of the full model no chains are stored
+    assert not page.is_visible("#chain-figures")
+    assert len(visit.marks("llc_along_training_parts", LIGHT["ok"])) == len(CHECKPOINTS)
+
+    page.select_option("#reading-checkpoint", "1000")
+    assert page.inner_text("#chosen-notes") == "Note: more draws would help."
+    assert page.locator("#diagnostics tbody tr").count() == 1
+    heads = page.locator("#figure-llc_by_layer_and_head .where")
+    assert heads.inner_text().strip() == "at step 50,000"  # where heads can be compared
+    visit.eventually(lambda: len(visit.texts("llc_by_layer_and_head")), len(HEADS))
+
+    page.select_option("#reading-component", "l1h2")  # was not read at step 1,000
+    assert page.inner_text("#chosen-name") == "l1h2 at step 50,000"
+    assert page.is_visible("#chain-figures")
+    assert not page.is_visible("#no-chains")
+    page.select_option("#reading-checkpoint", "200")  # nor at 200, where the full model was
+    assert page.inner_text("#chosen-name") == "full at step 200"
     assert visit.complaints == []
     visit.context.close()

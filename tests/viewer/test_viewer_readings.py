@@ -51,6 +51,16 @@ def test_pairs_that_no_posterior_has_are_left_out():
     ]
 
 
+def test_posteriors_that_were_not_run_are_left_out_and_do_not_count_as_doubtful():
+    rows = viewed.readings(synthetic_report.make_sparse())
+    assert len(rows) == len(CHECKPOINTS) - 1 + len(COMPONENTS)
+    assert {row["step"] for row in rows if row["component"] != "full"} == {50_000}
+    assert [row["reasons"] for row in rows if not row["ok"]] == [NOT_OK[50_000, "l0h3"]]
+    assert [row["step"] for row in rows if row["notes"]] == [1_000]
+    assert viewed.compared_steps(rows) == [50_000]
+    assert viewed.compared_steps(rows[:4]) == [0, 100, 200, 500]
+
+
 def test_long_losses_are_thinned_evenly_in_log_step_and_keep_what_a_checkpoint_needs():
     steps = np.arange(100_001)
     training = xr.Dataset({"loss": ("step", 1.0 / (1 + steps))}, coords={"step": steps})

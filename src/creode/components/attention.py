@@ -18,14 +18,14 @@ from creode.components.vocabulary import (
     ATTENTION_NAME,
     MLP_NAME,
     ROLES,
-    SHARED_BY_HEADS,
+    PER_HEAD,
 )
 
 
 class Projection(NamedTuple):
     """A parameter one of whose dimensions runs over the heads."""
 
-    role: str  # "q", "k", "v", "qkv" or "o"
+    role: str  # "q", "k", "v", "qkv" or "o"; "head" for one number a head
     parameter: str  # one of its names in the model
     dim: int  # the dimension that runs over the heads
     module: str = ""  # last part of its module's path
@@ -97,7 +97,7 @@ def _by_projections(node: Node) -> Attention | None:
         module,
         node,
         (module,) if named else (*chosen, *norms),
-        tuple(projection for child in chosen for projection in _linear_projections(child)),
+        (*(p for child in chosen for p in _linear_projections(child)), *_per_head(node)),
         unclear=_doubt(chosen, _strangers(module, chosen, named)),
     )
 
@@ -106,7 +106,7 @@ def _strangers(module: Node, chosen: list[Node], named: bool) -> list[str]:
     """Weights beside the projections whose part in the heads is not known.
 
     In a module that is called an attention, everything but norms, embeddings (of relative
-    positions) and attention sinks; in any other, linear modules next to the projections that are
+    positions) and vectors known to hold one number a head; in any other, linear modules next to the projections that are
     not called an MLP's.
     """
     known = {id(node) for node in chosen}
@@ -117,7 +117,7 @@ def _strangers(module: Node, chosen: list[Node], named: bool) -> list[str]:
     strange = [node for node in below if not isinstance(node.module, nn.Embedding)]
     names = [name for node in strange for name in node.own()]
     names = [name.removeprefix(f"{module.inner_path}.") for name in names]
-    return [name for name in names if name not in SHARED_BY_HEADS]
+    return [name for name in names if name not in PER_HEAD]
 
 
 def _doubt(chosen: Iterable[Node], strangers: list[str]) -> str:
@@ -155,6 +155,13 @@ def _linear_projections(node: Node) -> list[Projection]:
     if getattr(node.module, "bias", None) is not None:
         projections.append(Projection(role, join(node.inner_path, "bias"), 0, node.name))
     return projections
+
+
+def _per_head(node: Node) -> list[Projection]:
+    """Vectors of one number a head."""
+    own = [name.rsplit(".", 1)[-1] for name in node.own()]
+    names = [name for name in own if name in PER_HEAD]
+    return [Projection("head", join(node.inner_path, name), 0, name) for name in names]
 
 
 def _torch_projections(node: Node) -> list[Projection]:

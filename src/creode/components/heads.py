@@ -71,7 +71,7 @@ def derive_heads(attention: Attention, parameters: Mapping[str, Tensor]) -> Head
     for projection in attention.projections:
         for role, head, start, stop in _spans(geometry, projection.role):
             piece = Piece(projection.parameter, projection.dim, start, stop)
-            (query if role in "qo" or not shared else kv)[head].append(piece)
+            (kv if shared and role in "kv" else query)[head].append(piece)
     return Heads(query, kv if shared else [])
 
 
@@ -89,9 +89,10 @@ def _spans(geometry: Geometry, role: str) -> Iterator[tuple[str, int, int, int]]
             yield "k", head, start, start + dk
             yield "v", head, start + dk, start + dk + dv
         return
+    sizes = {"q": (H, dq), "k": (G, dk), "v": (G, dv), "o": (H, dv), "head": (H, 1)}
     starts = {"q": 0, "k": H * dq, "v": H * dq + G * dk} if role == "qkv" else {role: 0}
     for part, offset in starts.items():
-        heads, width = {"q": (H, dq), "k": (G, dk), "v": (G, dv), "o": (H, dv)}[part]
+        heads, width = sizes[part]
         for head in range(heads):
             yield part, head, offset + head * width, offset + (head + 1) * width
 

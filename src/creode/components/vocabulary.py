@@ -44,8 +44,8 @@ FUSED_LAYOUTS: dict[tuple[str, str], str] = {
 # Attention modules whose q rows hold, head by head, the query and then a gate of the same width.
 GATED_QUERY = frozenset({"Qwen3NextAttention", "Qwen3_5Attention", "Qwen3_5MoeAttention"})
 
-# Parameters an attention may hold itself, beside its projections, that are no head's slice.
-SHARED_BY_HEADS = frozenset({"sinks"})
+# Vectors of one number a head that an attention may hold beside its projections.
+PER_HEAD = frozenset({"sinks"})
 
 # Attributes of a module or its config that give the numbers of an attention.
 NUM_HEADS = ("num_heads", "num_attention_heads", "n_heads", "n_head", "nhead", "num_query_heads")

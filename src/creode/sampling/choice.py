@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from typing import Literal
 
 import torch
@@ -80,7 +81,9 @@ def choose_mode(
     if in_turn > LONG_STEP and flat.device.type == "cpu":
         return "sequential"
     try:
-        side_by_side = _seconds_per_chain(posterior, schedule, execution, "vectorised")
+        with warnings.catch_warnings():  # torch.func's hints at slow rules: the timing decides
+            warnings.simplefilter("ignore", UserWarning)
+            side_by_side = _seconds_per_chain(posterior, schedule, execution, "vectorised")
     except Exception as error:  # whatever a model does that torch.func cannot follow
         logger.info("chains run in turn: this model does not run vectorised (%s)", error)
         return "sequential"

@@ -56,7 +56,7 @@ def deep_linear_llc(widths: Sequence[int], rank: int) -> tuple[float, int]:
     """Learning coefficient λ and multiplicity m of a deep linear network at the deepest stratum.
 
     S holds the smallest M's, as few as give T < ℓ min M_rest; then max M_S < min M_rest and
-    T ≥ ℓ max M_S, the theorem's other two conditions, hold too. With M = ⌈T/ℓ⌉ and a = T − (M − 1)ℓ,
+    T ≥ ℓ max M_S, the theorem's other two conditions, hold too. With M = ⌈T/ℓ⌉, a = T − (M − 1)ℓ:
     λ = (r(H_0 + H_L) − r²)/2 + a(ℓ − a)/(4ℓ) − ℓ(ℓ − 1)/4 · (T/ℓ)² + ½ Σ_{i<j∈S} M_i M_j,
     m = a(ℓ − a) + 1.
 

@@ -115,7 +115,8 @@ def llc_along_training(names: Sequence[str], group: str, axis: StepAxis) -> dict
         chart = panel.facet(facet=facet, columns=4, spacing=spacing, bounds="flush", data=data)
         chart = chart.resolve_axis(x="independent", y="independent")
         chart = chart.resolve_scale(y="shared" if group == HEADS else "independent")
-    return compiled(_linked(_intervals(chart, group)))
+    followed = chart.transform_filter(alt.FieldOneOfPredicate("component", oneOf=list(names)))
+    return compiled(_linked(_with_interval(followed)))
 
 
 def heat_map(low: float, high: float) -> dict[str, Any]:

@@ -7,15 +7,13 @@ Not here: what the charts are (figures.py).
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from creode.viewer.figures import Figure, figures, loss_rows
-from creode.viewer.readings import Row, probe_readings, readings
-from creode.viewer.report import ReadingKey, Report, checkpoints
+from creode.viewer.readings import Row, compared_steps, probe_readings, readings
+from creode.viewer.report import Report
 from creode.viewer.theme import LIGHT, coloured, role
 from creode.viewer.traces import rows as trace_rows
 
@@ -57,8 +55,8 @@ def export_charts(
 def _stills(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
     """File name and finished chart, one after another: a run can have many chains to draw."""
     found = figures(report)
-    last = checkpoints(report.llc)[-1]
     rows = readings(report.llc)
+    last = compared_steps(rows)[-1]
     shared: Data = {
         "losses": loss_rows(report),
         "readings": rows,
@@ -70,7 +68,6 @@ def _stills(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
         if figure.section != "chains":
             where = "" if figure.section == "training" else at
             yield figure.name, _still(figure, figure.title + where, shared)
-    names = _slugs(report.traces)
     for (step, component), trace in report.traces.items():
         draws, lags = trace_rows(trace)
         chosen = [row for row in rows if (row["step"], row["component"]) == (step, component)]
@@ -79,7 +76,7 @@ def _stills(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
         for figure in found:
             if figure.section == "chains":
                 title = f"{figure.title}, {where}"
-                yield f"{figure.name}_{names[step, component]}", _still(figure, title, data)
+                yield f"{figure.name}_{_file_name(step, component)}", _still(figure, title, data)
 
 
 def _still(figure: Figure, title: str, data: Data) -> dict[str, Any]:
@@ -130,13 +127,8 @@ def _rendered(chart: dict[str, Any], kind: str) -> bytes:
     return bytes(vl_convert.vega_to_png(chart, scale=_PNG_SCALE))
 
 
-def _slugs(keys: Mapping[ReadingKey, object]) -> dict[ReadingKey, str]:
-    """A file name for each reading; names that fall together get a number."""
-    slugs: dict[ReadingKey, str] = {}
-    used: Counter[str] = Counter()
-    for step, component in keys:
-        plain = re.sub(r"[^A-Za-z0-9]+", "_", component).strip("_") or "component"
-        slug = plain if step is None else f"step_{step:06d}_{plain}"
-        used[slug] += 1
-        slugs[step, component] = slug if used[slug] == 1 else f"{slug}-{used[slug]}"
-    return slugs
+def _file_name(step: int | None, component: str) -> str:
+    """The reading's name as part of a file name, different for different readings."""
+    from creode.components import slug
+
+    return slug(component) if step is None else f"step_{step:06d}_{slug(component)}"

@@ -8,6 +8,7 @@ checkpoint, and `probes`, the same on other data; `draws`, `lags` and `chosen`, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from creode.viewer import charts
 from creode.viewer.readings import HEADS, PARTS, Row, group_of, losses, probe_readings, readings
 from creode.viewer.report import Report, checkpoints
+from creode.viewer.wording import reading_name
 
 _MARKED = "✕ marks a reading that cannot be trusted."
 
@@ -38,10 +40,10 @@ def figures(report: Report) -> list[Figure]:
     rows = readings(report.llc)
     found = []
     axis, groups = step_axis(report), _groups(rows)
+    followed = _followed(rows)
     if report.training is not None:
         found.append(_losses(report, axis))
-    if len(checkpoints(report.llc)) > 1:
-        found += [_along_training(rows, group, axis) for group in groups]
+    found += [_along_training(followed, group, axis) for group in _groups(followed)]
     if any(row["layer"] is not None for row in rows):
         found.append(_heat_map(rows))
     if len({row["component"] for row in rows}) > 1:
@@ -70,6 +72,12 @@ def step_axis(report: Report) -> charts.StepAxis:
         steps += [int(step) for step in report.training["step"].values]
     marked = [step for step in checkpoints(report.llc) if step]
     return charts.StepAxis.over(steps, finest=min(marked, default=None))
+
+
+def _followed(rows: Sequence[Row]) -> list[Row]:
+    """The readings of components that were read at more than one checkpoint."""
+    counts = Counter(row["component"] for row in rows)
+    return [row for row in rows if counts[row["component"]] > 1]
 
 
 def _groups(rows: Sequence[Row]) -> list[str]:
@@ -102,7 +110,8 @@ def _losses(report: Report, axis: charts.StepAxis) -> Figure:
 def _along_training(rows: Sequence[Row], group: str, axis: charts.StepAxis) -> Figure:
     names = _names(rows, group)
     single = len(names) == 1
-    what = names[0] if single else _plural(group, _groups(rows))
+    name = reading_name({"component": names[0], "step": None})
+    what = name if single else _plural(group, _groups(rows))
     scale = " All panels share one scale." if group == HEADS and not single else ""
     doubtful = sum(row["group"] == group and not row["ok"] for row in rows)
     return Figure(

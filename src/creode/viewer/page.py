@@ -19,7 +19,7 @@ from typing import Any
 
 from creode.viewer import wording
 from creode.viewer.figures import Figure, figures, loss_rows
-from creode.viewer.readings import Row, as_columns, probe_readings, readings
+from creode.viewer.readings import Row, as_columns, compared_steps, probe_readings, readings
 from creode.viewer.report import Report, checkpoints
 from creode.viewer.theme import DARK, LIGHT
 from creode.viewer.traces import packed
@@ -74,6 +74,7 @@ def _page(report: Report) -> str:
         scope=_scope(report, rows),
         figures={section: [f for f in found if f.section == section] for section in _SECTIONS},
         checkpoints=list(dict.fromkeys(row["step"] for row in rows)),
+        compared=compared_steps(rows),
         components=list(dict.fromkeys(row["component"] for row in rows)),
         warnings=report.warnings,
         config=list(_settings(report.config)),
@@ -96,6 +97,7 @@ def _data(report: Report, rows: list[Row], found: list[Figure]) -> dict[str, Any
             figure.name: {"chart": figure.chart, "facet": figure.facet_width, "title": figure.title}
             for figure in found
         },
+        "compared": compared_steps(rows),
         "readings": as_columns(rows),
         "probes": as_columns(probe_readings(report.llc_on)),
         "losses": as_columns(loss_rows(report)),

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from creode.geometry.over_study import NOT_RUN
 from creode.viewer.report import checkpoints, components
 from creode.viewer.wording import number, with_error
 
@@ -52,6 +54,12 @@ def readings(llc: xr.Dataset) -> list[Row]:
             if _was_taken(cell):
                 rows.append(_row(step, name, cell))
     return rows
+
+
+def compared_steps(rows: Iterable[Row]) -> list[int | None]:
+    """Checkpoints at which several components were read; every checkpoint if there is none."""
+    counts = Counter(row["step"] for row in rows)
+    return [step for step, count in counts.items() if count > 1] or list(counts)
 
 
 def probe_readings(llc_on: Mapping[str, xr.Dataset]) -> list[Row]:
@@ -114,16 +122,14 @@ def _row(step: int | None, component: str, cell: xr.Dataset) -> Row:
         "llc_short": number(numbers["llc"]),
         "ok": ok,
         "reasons": "" if ok else reasons or "no reason was stored",
+        "notes": str(cell["notes"].item()) if "notes" in cell else "",
     }
 
 
 def _was_taken(cell: xr.Dataset) -> bool:
-    """Whether a posterior exists here: joining readings fills gaps with NaN, also in `reasons`."""
-    return isinstance(cell["reasons"].item(), str) and not _is_nan(cell["ok"].item())
-
-
-def _is_nan(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+    """Whether a posterior exists here: a study may have gaps, and so may readings that were joined."""
+    reasons = cell["reasons"].item()
+    return isinstance(reasons, str) and reasons != NOT_RUN
 
 
 def _log_spaced(steps: np.ndarray, most: int) -> np.ndarray:

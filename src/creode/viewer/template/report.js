@@ -41,10 +41,12 @@
 
   // ---- state --------------------------------------------------------------------------------
   const state = { reading: readings.findLast((row) => row.component === "full") || readings.at(-1), at: NOWHERE };
+  // The checkpoint at which components are compared: the reading's, if several were read there.
+  const comparedStep = () =>
+    (page.compared.includes(state.reading.step) ? state.reading.step : page.compared.at(-1));
   const named = (step) => (step === null ? "" : ` at step ${step.toLocaleString("en")}`);
   const datasets = () => {
-    const { step } = state.reading;
-    const here = (row) => row.step === step;
+    const here = (row) => row.step === comparedStep();
     return {
       losses, readings, current: readings.filter(here), probes: probes.filter(here),
       chosen: [state.reading], ...tracesOf(state.reading),
@@ -91,7 +93,7 @@
     view.addEventListener("click", (_, item) => {
       const row = rowOf(item?.datum);
       if (row?.component === undefined) return;
-      choose(row.step, row.component);
+      choose(readingOf(row.step, row.component));
       element("chains").scrollIntoView();
     });
     views.set(name, { view, finalize, names });
@@ -180,7 +182,7 @@
     name.scope = "row";
     const button = make("button", row.component);
     button.type = "button";
-    button.addEventListener("click", () => choose(row.step, row.component));
+    button.addEventListener("click", () => choose(row));
     name.append(button);
     if (row.index === state.reading.index) line.setAttribute("aria-current", "true");
     line.append(
@@ -199,12 +201,14 @@
       ? `λ̂ = ${row.llc_text}. Can be trusted.`
       : `✕ ${row.llc === null ? "No λ̂" : `λ̂ = ${row.llc_text}`}. Cannot be trusted: ${row.reasons}.`;
     words.classList.toggle("doubt", !row.ok);
-    for (const where of document.querySelectorAll(".where")) where.textContent = named(row.step);
+    element("chosen-notes").textContent = row.notes && `Note: ${row.notes}.`;
+    for (const where of document.querySelectorAll(".where"))
+      where.textContent = named(where.closest("#chains") ? row.step : comparedStep());
     const table = element("diagnostics").tBodies[0];
     table.replaceChildren(...readings.filter((other) => other.step === row.step).flatMap(tableRow));
     for (const picker of document.querySelectorAll("[data-pick]")) {
-      const key = picker.dataset.pick === "checkpoint" ? "step" : "component";
-      picker.value = String(row[key]);
+      const step = picker.closest("#chains") ? row.step : comparedStep();
+      picker.value = picker.dataset.pick === "checkpoint" ? String(step) : row.component;
     }
     const figures = element("chain-figures");
     if (figures) {
@@ -215,29 +219,34 @@
   };
 
   // ---- choosing a reading -------------------------------------------------------------------------
-  const choose = (step, component) => {
-    const found = readings.find((row) => row.step === step && row.component === component)
-      ?? readings.find((row) => row.step === step);
-    if (!found || found === state.reading) return;
-    state.reading = found;
+  const readingOf = (step, component) =>
+    readings.find((row) => row.step === step && row.component === component);
+  const choose = (reading) => {
+    if (!reading || reading === state.reading) return;
+    state.reading = reading;
     showChosen();
     refresh(...OF_A_READING);
   };
   for (const picker of document.querySelectorAll("[data-pick]"))
     picker.addEventListener("change", () => {
-      const { step, component } = state.reading;
-      if (picker.dataset.pick === "checkpoint") choose(Number(picker.value), component);
-      else choose(step, picker.value);
+      // Not every component is read at every checkpoint: keep what was picked.
+      if (picker.dataset.pick === "checkpoint") {
+        const step = Number(picker.value);
+        choose(readingOf(step, state.reading.component) ?? readings.find((row) => row.step === step));
+      } else {
+        const component = picker.value;
+        choose(readingOf(state.reading.step, component)
+          ?? readings.findLast((row) => row.component === component));
+      }
     });
   for (const link of document.querySelectorAll("[data-reading]"))
     link.addEventListener("click", () => {
-      const row = readings[Number(link.dataset.reading)];
-      choose(row.step, row.component);
+      choose(readings[Number(link.dataset.reading)]);
     });
   element("next-doubt")?.addEventListener("click", () => {
     const doubts = readings.filter((row) => !row.ok);
     const next = doubts.find((row) => row.index > state.reading.index) ?? doubts[0];
-    choose(next.step, next.component);
+    choose(next);
   });
 
   // ---- saving and copying -------------------------------------------------------------------------

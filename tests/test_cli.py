@@ -1,0 +1,112 @@
+"""The commands as a user meets them: what they print, where, and their exit codes."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from creode.cli import app
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("components", "demo", "llc", "rerun", "train", "view")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return call
+
+
+TRAIN = ("train", "--data", "corpus:brackets", "--length", 16, "--limit", 64, "--steps", 12,
+         "--width", 8, "--heads", 2, "--layers", 1, "--batch-size", 8, "--checkpoints", 3,
+         "--out", "decoder")  # fmt: skip
+LLC = ("llc", "decoder", "--data", "corpus:brackets", "--length", 16, "--limit", 32,
+       "--nbeta", 30, "--localization", 3e4, "--sampler", "baoab", "--step-size", 3e-3,
+       "--sampler-option", "friction=170", "--chains", 2, "--draws", 8, "--burnin", 4,
+       "--steps-per-draw", 1, "--batch-size", 8, "--mode", "sequential",
+       "--out", "run")  # fmt: skip
+
+
+def test_the_way_from_training_to_a_report(run, tmp_path):
+    trained = run(*TRAIN, "--json")
+    assert trained.exit_code == 0, trained.output
+    assert json.loads(trained.stdout)["steps"] == 12
+    listed = run("components", "decoder", "--json")
+    assert {"full", "embed", "l0h0", "l0h1", "l0 mlp"} <= {
+        part["name"] for part in json.loads(listed.stdout)
+    }
+    read = run(*LLC, "--final-component", "heads", "--json")
+    assert read.exit_code == 0, read.output
+    records = json.loads(read.stdout)
+    assert [record["component"] for record in records] == ["full", "l0h0", "l0h1"]
+    assert "not to be trusted" in read.stderr
+    assert json.loads((tmp_path / "run/llc.json").read_text()) == records
+    again = run("rerun", "run", "--out", "again", "--json")
+    assert json.loads(again.stdout) == records
+    assert "the readings are the same" in again.stderr
+    shown = run("view", "run", "--no-open")
+    assert shown.stdout.strip() == "run/report.html"
+    assert (tmp_path / "run/report.html").stat().st_size > 10_000
+    table = run(*LLC, "--final-component", "heads")
+    assert "l0h1" in table.stdout
+    strict = run(*LLC, "--final-component", "heads", "--strict")
+    assert strict.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("components", "nowhere/at/all"), "nowhere/at/all"),
+        (("view", "nowhere"), "there is no run here"),
+        ((*LLC[:1], "nowhere/at/all", *LLC[2:]), "nowhere/at/all"),
+        ((*LLC, "--checkpoints", "some"), "--checkpoints must be 'last', 'all' or steps"),
+        ((*LLC, "--sampler-option", "friction"), "--sampler-option must be NAME=VALUE"),
+        ((*TRAIN, "--schedule", "steep"), "'steep' is not one of constant, cosine, linear"),
+        ((*TRAIN, "--data", "corpus:nonsense"), "nonsense"),
+    ],
+)
+def test_a_mistake_is_one_sentence_on_stderr_and_exit_code_1(run, arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert message in " ".join(result.stderr.split())
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example_and_stands_in_the_readme(run, command):
+    text = run(command, "--help").stdout
+    assert f"Example: creode {command}" in text
+    readme = (ROOT / "README.md").read_text()
+    assert re.search(rf"creode {command}|make {command}", readme)
+
+
+def test_no_other_command_is_hidden_from_these_tests():
+    assert {
+        command.name or command.callback.__name__ for command in app.registered_commands
+    } == set(COMMANDS)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import creode, sys; print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "xarray", "pydantic"} & set(result.stdout.split())
+
+
+@pytest.mark.slow
+def test_the_quick_demo_runs(run, tmp_path):
+    result = run("demo", "--quick", "--no-open", "--out", "demo", "--json")
+    assert result.exit_code == 0, result.output
+    records = json.loads(result.stdout)
+    assert sum(record["ok"] for record in records) > len(records) / 2
+    assert (tmp_path / "demo/llc/report.html").exists()
