@@ -83,7 +83,7 @@ def _report_cost(section: Section, contender: Contender, turns: list[Turn], repo
     report.add(
         section.title,
         spec.name,
-        ratios(bares, steps),
+        ratios(steps, bares),
         unit=f"chain-step / ({against})" if every else "chain-step / bare",
         notes=", ".join(
             [

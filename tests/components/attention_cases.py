@@ -267,15 +267,15 @@ CASES = [
         LLAMA_OUTPUT,
         num_kv_heads=2,
     ),
+]
+
+MORE_CASES = [
     Case(
         "qwen3",
         hugging_face("Qwen3ForCausalLM", "Qwen3Config", num_key_value_heads=2, head_dim=6),
         LLAMA_OUTPUT,
         num_kv_heads=2,
     ),
-]
-
-MORE_CASES = [
     Case(
         "qwen2-one-group",
         hugging_face("Qwen2ForCausalLM", "Qwen2Config", num_key_value_heads=1),

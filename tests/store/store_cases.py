@@ -1,13 +1,15 @@
 """A small run in the shape of the sampling engine's, whose every number follows from its step.
 
-Run as a script it plays the killed process: see `main`.
+Run as a script it plays the killed processes: `everywhere`, `at_random`.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,7 +104,25 @@ def forked(path: Path, operation: int) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def main(root: Path, stride: int) -> None:
+def at_random(root: Path, trials: int) -> None:
+    """Killed from outside after random times, again and again until it is complete."""
+    assert forked(root / "whole", -1)
+    moments, kills = random.Random(0), 0
+    for trial in range(trials):
+        while True:
+            child = os.fork()
+            if child == 0:
+                run(root / f"trial_{trial}")
+                os._exit(0)
+            time.sleep(moments.uniform(0.0, 0.5))
+            os.kill(child, signal.SIGKILL)  # a child that has ended waits for its parent
+            if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
+                break
+            kills += 1
+    assert kills > trials
+
+
+def everywhere(root: Path, stride: int) -> None:
     """Uninterrupted in `whole`; killed once, before every stride-th operation, in `once_<n>`;
     killed again and again, each time a little later, in `often`; every run then completed.
     """
@@ -117,4 +137,5 @@ def main(root: Path, stride: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    play = {"everywhere": everywhere, "at_random": at_random}[sys.argv[1]]
+    play(Path(sys.argv[2]), int(sys.argv[3]))

@@ -27,8 +27,9 @@ class Visit:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.set_default_timeout(120_000)  # ms; a busy machine draws slowly
         self.page.goto(path.as_uri())
-        self.page.wait_for_selector("html[data-drawn]", state="attached", timeout=60_000)
+        self.page.wait_for_selector("html[data-drawn]", state="attached")
 
     def marks(self, figure, colour):
         """Outlines of the points of a colour in a chart."""
@@ -46,7 +47,7 @@ class Visit:
 
     def eventually(self, seen, expected):
         """Wait until what is seen is as expected; charts are drawn a moment after a choice."""
-        for _ in range(200):
+        for _ in range(1_000):
             if seen() == expected:
                 return
             self.page.wait_for_timeout(50)
@@ -248,7 +249,7 @@ def test_everything_has_a_name_for_who_does_not_see_it(visit):
 def test_on_a_phone_nothing_scrolls_sideways(visit, width):
     visit.page.set_viewport_size({"width": width, "height": 800})
     widest = """Math.max(...[...document.querySelectorAll(".chart")].map(chart =>
-        (chart.querySelector("svg")?.getBoundingClientRect().width ?? 9999) - chart.clientWidth))"""
+        (chart.querySelector("svg")?.width.baseVal.value ?? 9999) - chart.clientWidth))"""
     visit.eventually(lambda: visit.page.evaluate(widest) <= 1, True)  # drawn anew for the width
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
 

@@ -17,8 +17,8 @@ from creode.components.vocabulary import (
     ATTENTION_CLASS,
     ATTENTION_NAME,
     MLP_NAME,
-    ROLES,
     PER_HEAD,
+    ROLES,
 )
 
 
@@ -106,8 +106,8 @@ def _strangers(module: Node, chosen: list[Node], named: bool) -> list[str]:
     """Weights beside the projections whose part in the heads is not known.
 
     In a module that is called an attention, everything but norms, embeddings (of relative
-    positions) and vectors known to hold one number a head; in any other, linear modules next to the projections that are
-    not called an MLP's.
+    positions) and vectors known to hold one number a head; in any other, linear modules next to
+    the projections that are not called an MLP's.
     """
     known = {id(node) for node in chosen}
     if not named:

@@ -1,11 +1,12 @@
 """Which rows and columns of an attention's projections belong to which head.
 
-A query head is its rows of the query projection and its columns of the output projection. Its key
-and value rows belong to it where every query head has its own; where several query heads share a
-key/value head (grouped-query and multi-query attention) those rows are a part of their own, `kv`.
-So randomising the slice of a head changes that head's output and no other's. The output's bias and
-norms on queries and keys act on all heads and belong to none. (A norm taken over all heads at once,
-as in OLMo 2, couples the heads: there another head's output moves by its scale.)
+A query head is its rows of the query projection, its columns of the output projection and its
+attention sink, if it has one. Its key and value rows belong to it where every query head has its
+own; where several share a key/value head (grouped-query and multi-query attention) those rows are
+a part of their own, `kv`. So randomising the slice of a head changes that head's output and no
+other's. The output's bias and norms on queries and keys act on all heads and belong to none. (A
+norm taken over all heads at once, as in OLMo 2, couples the heads: there another head's output
+moves by its scale.)
 
 Here: head counts, checked against the shapes, and the pieces of each head.
 Not here: finding the projections (attention.py), names (catalogue.py).

@@ -127,7 +127,7 @@ def _row(step: int | None, component: str, cell: xr.Dataset) -> Row:
 
 
 def _was_taken(cell: xr.Dataset) -> bool:
-    """Whether a posterior exists here: a study may have gaps, and so may readings that were joined."""
+    """Whether a posterior exists here: a study may have gaps, and so may joined readings."""
     reasons = cell["reasons"].item()
     return isinstance(reasons, str) and reasons != NOT_RUN
 
