@@ -217,6 +217,16 @@ def test_projections_in_the_block_itself_are_its_attention():
     assert sizes["l0h0"] == 3 * (d * D + d) + D * d
 
 
+def test_a_second_attention_inside_a_block_is_told_from_the_blocks_own():
+    model = nn.ModuleDict({"layers": nn.ModuleList([Block(cross=nn.MultiheadAttention(D, H))])})
+    sizes = {c.name: c.num_parameters for c in components.list(model)}
+    assert sizes["l0 attn"] == sizes["l0 cross"] == 4 * (D * D + D)
+    assert set(components.resolve(model, "l0 cross h0")) == {
+        f"layers.0.cross.{name}" for name in ("in_proj_weight", "in_proj_bias", "out_proj.weight")
+    }
+    assert "layers.0.q_proj.weight" in components.resolve(model, "l0 attn h0")
+
+
 def test_an_attention_in_no_layer_goes_by_its_path():
     model = nn.ModuleDict({"mix": nn.MultiheadAttention(D, H), "out": nn.Linear(D, 1)})
     assert names(model) == [

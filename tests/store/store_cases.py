@@ -5,6 +5,7 @@ Run as a script it plays the killed processes: `everywhere`, `at_random`.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -109,12 +110,12 @@ def at_random(root: Path, trials: int) -> None:
     assert forked(root / "whole", -1)
     moments, kills = random.Random(0), 0
     for trial in range(trials):
-        while True:
+        for attempt in itertools.count():
             child = os.fork()
             if child == 0:
                 run(root / f"trial_{trial}")
                 os._exit(0)
-            time.sleep(moments.uniform(0.0, 0.5))
+            time.sleep(moments.uniform(0.0, 0.2 * 1.2**attempt))  # it ends on a slow machine, too
             os.kill(child, signal.SIGKILL)  # a child that has ended waits for its parent
             if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
                 break

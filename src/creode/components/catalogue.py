@@ -60,9 +60,7 @@ class Catalogue:
 
     components: dict[str, Component] = field(default_factory=dict)
     pieces: dict[str, tuple[Piece, ...]] = field(default_factory=dict)
-    refused: dict[str, str] = field(
-        default_factory=dict
-    )  # a name, or heads' names up to "h" -> why
+    refused: dict[str, str] = field(default_factory=dict)  # a name, or "l0h" for all heads -> why
 
 
 def read_catalogue(model: nn.Module) -> Catalogue:
@@ -119,7 +117,7 @@ def _write_layer(writer: _Writer, layer: Layer) -> None:
         if len(layer.attentions) == 1:
             name, prefix = f"{label} attn", label
         else:
-            name = f"{label} {attention.node.path[len(layer.node.path) + 1 :]}"
+            name = f"{label} {attention.node.path[len(layer.node.path) + 1 :] or 'attn'}"
             prefix = f"{name} "
         writer.add(name, "attention", attention.parameters(), layer=index)
         writer.add_heads(attention, name, prefix, layer=index)
