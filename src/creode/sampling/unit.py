@@ -10,6 +10,7 @@ import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -116,20 +117,42 @@ def run_posterior(
             blocks.append(cast(xr.DataTree, store.read(key)["/".join(key)]))
             continue
         problem = problem or _prepare(posterior, probes, plan, unit)
-        flat = FlatWeights(posterior.model, posterior.selection())
-        with borrowed(posterior.model):
-            block = make_block(posterior, flat, plan.execution, mode=mode, chains=width)
-            engine = Engine(problem, block, flat, chains)
-            on_state = _snapshots(store, key, engine)
-            engine.run(on_step=_report(on_progress, first, width, schedule), on_state=on_state)
-            tree = engine.tree()
-        tree.attrs = _attrs(posterior, problem, plan, flat.size)
+        tree = _run_block(
+            posterior,
+            problem,
+            plan,
+            mode,
+            chains,
+            on_step=_report(on_progress, first, width, schedule),
+            snapshots=partial(_snapshots, store, key),
+        )
         if checkpoint is not None:
             tree.attrs["checkpoint"] = checkpoint
         if store is not None:
             store.write(key, tree)
         blocks.append(tree)
     return merge_chains(blocks)
+
+
+def _run_block(
+    posterior: LocalPosterior,
+    problem: Problem,
+    plan: Plan,
+    mode: ResolvedMode,
+    chains: Sequence[int],
+    *,
+    on_step: Callable[[int], None] | None,
+    snapshots: Callable[[Engine], Callable[[Engine], None] | None],
+) -> xr.DataTree:
+    """One block of chains; its weights and gradients are gone when it returns."""
+    flat = FlatWeights(posterior.model, posterior.selection())
+    with borrowed(posterior.model):
+        block = make_block(posterior, flat, plan.execution, mode=mode, chains=len(chains))
+        engine = Engine(problem, block, flat, chains)
+        engine.run(on_step=on_step, on_state=snapshots(engine))
+        tree: xr.DataTree = engine.tree()
+    tree.attrs = _attrs(posterior, problem, plan, flat.size)
+    return tree
 
 
 def merge_chains(blocks: Sequence[xr.DataTree]) -> xr.DataTree:
