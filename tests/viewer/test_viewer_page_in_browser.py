@@ -97,6 +97,13 @@ def test_every_reading_is_drawn_and_doubtful_ones_differ_in_shape_and_colour(vis
     assert len(visit.marks("llc_ranked_heads", LIGHT["bad"])) == 1
 
 
+def test_each_probe_is_shown_beside_the_posteriors_own_data(visit):
+    for colour in ("series0", "series1", "series2"):  # data, code, prose; l0h3 is not ok
+        visit.eventually(lambda c=colour: len(visit.marks("llc_on_probes_heads", LIGHT[c])), 7)
+        assert len(visit.marks("llc_on_probes_parts", LIGHT[colour])) == len(PARTS)
+    assert len(visit.marks("llc_on_probes_heads", LIGHT["bad"])) == 3
+
+
 def test_the_heat_map_shows_the_value_of_each_head(visit, report):
     values = report.llc["llc"].sel(checkpoint=50_000)
     expected = sorted(number(float(values.sel(component=name))) for name in HEADS)

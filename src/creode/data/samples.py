@@ -68,7 +68,13 @@ class Samples:
 
     def batch(self, index: Tensor) -> dict[str, Tensor]:
         """The samples at `index`: every column has the shape of `index`, then its own."""
-        return {name: column[index] for name, column in self.columns.items()}
+        flat = index.flatten()
+        return {
+            name: column.index_select(0, flat.to(column.device)).view(
+                *index.shape, *column.shape[1:]
+            )
+            for name, column in self.columns.items()
+        }
 
     def select(self, index: Tensor) -> Samples:
         """The samples at `index` (n,) as a set of their own."""

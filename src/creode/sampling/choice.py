@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from dataclasses import replace
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -18,8 +20,9 @@ import torch
 from creode.posterior import LocalPosterior
 from creode.sampling.block import Block
 from creode.sampling.borrow import borrowed
+from creode.sampling.engine import Engine, Problem
 from creode.sampling.flat import FlatWeights
-from creode.sampling.randomness import Minibatches
+from creode.sampling.kernel import Kernel, Target
 from creode.sampling.schedule import Execution, Schedule
 from creode.sampling.sequential import SequentialBlock
 from creode.sampling.vectorised import VectorisedBlock
@@ -60,7 +63,7 @@ def make_block(
 
 
 def choose_mode(
-    posterior: LocalPosterior, schedule: Schedule, execution: Execution
+    posterior: LocalPosterior, kernel: Kernel, schedule: Schedule, execution: Execution
 ) -> ResolvedMode:
     """The mode asked for, or the faster one.
 
@@ -77,13 +80,13 @@ def choose_mode(
     many = flat.size * schedule.chains > MOST_WEIGHTS and flat.device.type == "cpu"
     if schedule.chains == 1 or execution.microbatch is not None or many:
         return "sequential"
-    in_turn = _seconds_per_chain(posterior, schedule, execution, "sequential")
+    in_turn = _seconds_per_chain(posterior, kernel, schedule, execution, "sequential")
     if in_turn > LONG_STEP and flat.device.type == "cpu":
         return "sequential"
     try:
         with warnings.catch_warnings():  # torch.func's hints at slow rules: the timing decides
             warnings.simplefilter("ignore", UserWarning)
-            side_by_side = _seconds_per_chain(posterior, schedule, execution, "vectorised")
+            side_by_side = _seconds_per_chain(posterior, kernel, schedule, execution, "vectorised")
     except Exception as error:  # whatever a model does that torch.func cannot follow
         logger.info("chains run in turn: this model does not run vectorised (%s)", error)
         return "sequential"
@@ -92,22 +95,31 @@ def choose_mode(
 
 
 def _seconds_per_chain(
-    posterior: LocalPosterior, schedule: Schedule, execution: Execution, mode: ResolvedMode
+    posterior: LocalPosterior,
+    kernel: Kernel,
+    schedule: Schedule,
+    execution: Execution,
+    mode: ResolvedMode,
 ) -> float:
+    """The fastest of a few whole steps: batches, gradients, moves; without what draws record."""
     chains = schedule.chains if mode == "vectorised" else 1
     flat = FlatWeights(posterior.model, posterior.selection())
-    minibatches = Minibatches(
-        list(range(chains)), population=len(posterior.data), size=schedule.batch_size
+    problem = Problem(
+        target=Target(nbeta=posterior.nbeta, localization=posterior.localization),
+        kernel=kernel,
+        schedule=replace(schedule, burnin=NUM_TIMINGS, draws=2, steps_per_draw=1, traces=()),
+        data=posterior.data,
+        baseline=None,
+        probes=(),
     )
+    ends: list[float] = []
+
+    def on_step(step: int) -> None:
+        if flat.device.type == "cuda":
+            torch.cuda.synchronize(flat.device)
+        ends.append(time.perf_counter())
+
     with borrowed(posterior.model):
         block = make_block(posterior, flat, execution, mode=mode, chains=chains)
-        batch = posterior.data.batch(minibatches.index(0).to(flat.device))
-        block.differentiate(batch)
-        times = []
-        for _ in range(NUM_TIMINGS):
-            start = time.perf_counter()
-            block.differentiate(batch)
-            if flat.device.type == "cuda":
-                torch.cuda.synchronize(flat.device)
-            times.append(time.perf_counter() - start)
-    return min(times) / chains
+        Engine(problem, block, flat, range(chains)).run(on_step=on_step)
+    return min(after - before for before, after in pairwise(ends)) / chains

@@ -177,7 +177,7 @@ def decide_mode(posterior: LocalPosterior, plan: Plan, store: Store | None) -> R
     if recorded is not None:
         return recorded  # type: ignore[no-any-return]
     _check_weights(posterior.model)
-    mode = choose_mode(posterior, plan.schedule, plan.execution)
+    mode = choose_mode(posterior, plan.kernel, plan.schedule, plan.execution)
     if store is not None:
         store.resolve("mode", mode)
     return mode

@@ -1,6 +1,7 @@
 """Testbeds: models with a known truth, and everything a local posterior needs."""
 
 from creode.testbeds.classifier import Classifier, classifier, rescaled
+from creode.testbeds.decoder import Decoder, DecoderConfig
 from creode.testbeds.deep_linear import DeepLinear, deep_linear, deep_linear_llc
 from creode.testbeds.normal_crossing import NormalCrossing, normal_crossing
 from creode.testbeds.quadratic import Quadratic, quadratic
@@ -9,6 +10,8 @@ from creode.testbeds.testbed import Testbed
 
 __all__ = [
     "Classifier",
+    "Decoder",
+    "DecoderConfig",
     "DeepLinear",
     "NormalCrossing",
     "Quadratic",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from creode.viewer.figures import Figure, figures, loss_rows
-from creode.viewer.readings import Row, compared_steps, probe_readings, readings
+from creode.viewer.readings import OWN, Row, compared_steps, probe_readings, readings
 from creode.viewer.report import Report
 from creode.viewer.theme import LIGHT, coloured, role
 from creode.viewer.traces import rows as trace_rows
@@ -57,11 +57,12 @@ def _stills(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
     found = figures(report)
     rows = readings(report.llc)
     last = compared_steps(rows)[-1]
+    probes = [{"probe": OWN, **row} for row in rows] + probe_readings(report.llc_on)
     shared: Data = {
         "losses": loss_rows(report),
         "readings": rows,
         "current": [row for row in rows if row["step"] == last],
-        "probes": [row for row in probe_readings(report.llc_on) if row["step"] == last],
+        "probes": [row for row in probes if row["step"] == last],
     }
     at = "" if last is None else f", at step {last:,}"
     for figure in found:

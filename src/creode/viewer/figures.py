@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from creode.viewer import charts
-from creode.viewer.readings import HEADS, PARTS, Row, group_of, losses, probe_readings, readings
+from creode.viewer.readings import (
+    HEADS,
+    OWN,
+    PARTS,
+    Row,
+    group_of,
+    losses,
+    probe_readings,
+    readings,
+)
 from creode.viewer.report import Report, checkpoints
 from creode.viewer.wording import reading_name
 
@@ -50,7 +59,7 @@ def figures(report: Report) -> list[Figure]:
         found += [_ranking(group, groups) for group in groups]
     probe_rows = probe_readings(report.llc_on)
     if probe_rows:
-        names = list(dict.fromkeys(row["probe"] for row in probe_rows))
+        names = list(dict.fromkeys([OWN, *(row["probe"] for row in probe_rows)]))
         groups = _groups(probe_rows)
         found += [_probes(group, names, groups) for group in groups]
     if report.traces:
@@ -159,8 +168,8 @@ def _probes(group: str, names: Sequence[str], groups: Sequence[str]) -> Figure:
         name=f"llc_on_probes_{group}",
         section="probes",
         title=f"λ̂ of {what}, by data",
-        caption=f"Intervals: ±2 standard errors. {_MARKED}",
-        description=f"Data-refined local learning coefficient of {what} on the probes "
+        caption=f"“{OWN}”: the posterior’s own. Intervals: ±2 standard errors. {_MARKED}",
+        description=f"Data-refined local learning coefficient of {what} on "
         f"{', '.join(names)}, with intervals of two standard errors.",
         chart=charts.probes(group, names),
         wide=len(groups) == 1,

@@ -19,7 +19,7 @@ from typing import Any
 
 from creode.viewer import wording
 from creode.viewer.figures import Figure, figures, loss_rows
-from creode.viewer.readings import Row, as_columns, compared_steps, probe_readings, readings
+from creode.viewer.readings import OWN, Row, as_columns, compared_steps, probe_readings, readings
 from creode.viewer.report import Report, checkpoints
 from creode.viewer.theme import DARK, LIGHT
 from creode.viewer.traces import packed
@@ -98,6 +98,7 @@ def _data(report: Report, rows: list[Row], found: list[Figure]) -> dict[str, Any
             for figure in found
         },
         "compared": compared_steps(rows),
+        "own": OWN,
         "readings": as_columns(rows),
         "probes": as_columns(probe_readings(report.llc_on)),
         "losses": as_columns(loss_rows(report)),

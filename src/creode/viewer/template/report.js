@@ -15,7 +15,9 @@
       Object.fromEntries(names.map((name) => [name, columns[name][i]])));
   };
   const readings = asRows(page.readings).map((row, index) => ({ ...row, index }));
-  const probes = asRows(page.probes);
+  const probes = [
+    ...readings.map((row) => ({ ...row, probe: page.own })), ...asRows(page.probes),
+  ];
   const losses = asRows(page.losses);
 
   // 16-bit levels between two extremes; the highest level stands for a missing value.
