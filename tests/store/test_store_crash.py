@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from store_cases import KEYS, contents, expected, run
 
 from creode.store import Store
@@ -24,7 +25,8 @@ def check_same(whole: Path, other: Path) -> None:
 
 def played(kind: str, root: Path, amount: int) -> list[Path]:
     """The runs that processes killed in one way or the other completed, and one made here."""
-    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    threads = str(torch.get_num_threads())  # part of the record, so the same in every process
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "OMP_NUM_THREADS": threads}
     command = [sys.executable, CASES, kind, str(root), str(amount)]
     subprocess.run(command, check=True, env=environment)
     run(root / "here")  # in this process, with another order of sets

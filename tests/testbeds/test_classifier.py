@@ -62,6 +62,7 @@ def test_rescaling_hidden_units_changes_the_weights_and_no_loss(trained):
     assert changed == ["layers.1.weight", "layers.1.bias", "layers.2.weight"]
 
 
+@pytest.mark.slow
 def test_spirals_need_the_hidden_layers():
     linear = classifier("spirals", hidden=(), num_samples=300, steps=400)
     deep = classifier("spirals", hidden=(16, 16), num_samples=300, steps=400)

@@ -20,7 +20,7 @@ def truths(draw):
 
 
 @given(truths())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_llc_matches_all_subsets_and_the_codimension(truth):
     widths, rank = truth
     found = oracles.deep_linear_llc_by_subsets(widths, rank)

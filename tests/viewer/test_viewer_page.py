@@ -75,11 +75,11 @@ def test_the_page_has_its_sections_in_order(page):
 def test_the_headline_says_how_many_readings_are_ok_and_why_the_others_are_not(page):
     assert "116 of 120 readings can be trusted." in page.text
     for reason in (
-        "Chain 2 became non-finite at step 341",
+        "chain 2 became non-finite at step 341",
         "λ̂ is −1.9, below 0: w* is not a local minimum of this loss",
         "R-hat is 1.31, above 1.05",
         "ESS is 17, below 100",
-        "Virial is 1.24 ± 0.02, above 1.1: step size or gradient noise heats the chain",
+        "virial is 1.24 ± 0.02, above 1.1: step size or gradient noise heats the chain",
     ):
         assert reason in page.text
     assert page.text.count("l1h2 at step 5,000") == 2  # once for each of its two reasons

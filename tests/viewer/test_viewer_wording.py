@@ -55,7 +55,7 @@ def test_reasons_that_differ_in_their_numbers_are_told_once_most_frequent_first(
     found = wording.doubts(rows)
     assert [(doubt.reason, len(doubt.readings)) for doubt in found] == [
         ("R-hat is 1.31, above 1.05", 2),
-        ("λ̂ is −1.9, below 0", 1),  # a symbol keeps its case
+        ("λ̂ is −1.9, below 0", 1),
         ("ESS is 17, below 100", 1),
     ]
     assert found[0].readings == rows[2:]

@@ -35,8 +35,12 @@ class StepAxis:
         steps = sorted(set(steps)) or [0]
         positive = [step for step in steps if step > 0]
         constant = finest or min(positive, default=1)
-        powers = range(math.floor(math.log10(constant)), math.ceil(math.log10(steps[-1] + 1)) + 1)
-        inside = [10**k for k in powers if max(constant, steps[0]) <= 10**k <= steps[-1]]
+        decades = range(math.floor(math.log10(constant)), math.ceil(math.log10(steps[-1] + 1)) + 1)
+        low = max(constant, steps[0])
+        inside = [10**k for k in decades if low <= 10**k <= steps[-1]]
+        if len(inside) < 4:  # 1, 3, 10, 30, ...
+            threes = [m * 10**k for k in decades for m in (1, 3)]
+            inside = [tick for tick in threes if low <= tick <= steps[-1]]
         ticks = dict.fromkeys([*steps[:1], *inside] if steps[0] == 0 else inside or steps[-1:])
         return cls(low=steps[0], high=steps[-1], constant=constant, ticks=tuple(ticks))
 

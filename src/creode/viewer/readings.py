@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 OWN = "data"  # what the posterior's own data are called beside probes
 HEADS, PARTS = "heads", "parts"  # heads are drawn apart: their λ̂ is far smaller
-MAX_LOSSES = 1200  # losses drawn per series; more are left out evenly in log step
+MAX_LOSSES = 2000  # losses drawn per series; more are left out evenly in log step
 DIGITS = 8  # significant digits kept in the page
 
 _HEAD = re.compile(r"l(\d+)h(\d+)")

@@ -91,7 +91,7 @@ def doubts(rows: Iterable[Mapping[str, Any]]) -> list[Doubt]:
             kind = re.sub(r"[-−+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?", "#", reason)
             found.setdefault(kind, (reason, []))[1].append(row)
     ordered = sorted(found.values(), key=lambda item: -len(item[1]))
-    return [Doubt(reason=_sentence(reason), readings=rows) for reason, rows in ordered]
+    return [Doubt(reason=reason, readings=rows) for reason, rows in ordered]
 
 
 def reading_name(row: Mapping[str, Any]) -> str:
@@ -122,8 +122,3 @@ def number(value: float) -> str:
 
 def _minus(text: str) -> str:
     return text.replace("-", "−")
-
-
-def _sentence(text: str) -> str:
-    """Begin with a capital, except where the first letter is a symbol: λ̂ is not Λ̂."""
-    return text[:1].upper() + text[1:] if text[:1].isascii() else text
