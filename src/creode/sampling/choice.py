@@ -9,6 +9,7 @@ Not here: the two ways themselves (sequential.py, vectorised.py).
 from __future__ import annotations
 
 import logging
+import math
 import time
 import warnings
 from dataclasses import replace
@@ -122,4 +123,5 @@ def _seconds_per_chain(
     with borrowed(posterior.model):
         block = make_block(posterior, flat, execution, mode=mode, chains=chains)
         Engine(problem, block, flat, range(chains)).run(on_step=on_step)
-    return min(after - before for before, after in pairwise(ends)) / chains
+    # A chain that failed at once has no step to time: then nothing speaks for this mode.
+    return min((after - before for before, after in pairwise(ends)), default=math.inf) / chains

@@ -106,9 +106,11 @@ def run_posterior(
     schedule = plan.schedule.fitted_to(posterior.data)
     plan = replace(plan, schedule=schedule)
     posterior = _on_device(posterior, plan.execution.device)
+    problem: Problem | None = None
+    if store is None or "mode" not in store.resolved:
+        problem = _prepare(posterior, probes, plan, unit)  # what is wrong is said before timing
     mode = decide_mode(posterior, plan, store)
     width = schedule.chains if mode == "vectorised" else 1
-    problem: Problem | None = None
     blocks: list[xr.DataTree] = []
     for first in range(0, schedule.chains, width):
         chains = range(first, min(first + width, schedule.chains))
@@ -176,7 +178,6 @@ def decide_mode(posterior: LocalPosterior, plan: Plan, store: Store | None) -> R
     recorded = None if store is None else store.resolved.get("mode")
     if recorded is not None:
         return recorded  # type: ignore[no-any-return]
-    _check_weights(posterior.model)
     mode = choose_mode(posterior, plan.kernel, plan.schedule, plan.execution)
     if store is not None:
         store.resolve("mode", mode)
