@@ -311,7 +311,7 @@ def demo(
         "runs/demo"
     ),
     quick: Annotated[
-        bool, typer.Option("--quick", help="A small version, within a minute.")
+        bool, typer.Option("--quick", help="A narrower decoder and fewer readings.")
     ] = False,
     seed: SeedOpt = 0,
     open_page: OpenOpt = True,
