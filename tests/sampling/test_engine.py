@@ -125,9 +125,9 @@ def test_the_loop_is_the_loop_written_out():
     tree = draw(testbed, chains=1, draws=20, burnin=3, steps_per_draw=2, batch_size=8)
     assert tree.attrs["loss_from"] == "minibatch"
     seeds = [stream_seed(0, SINGLE_UNIT, 0, purpose) for purpose in ("noise", "minibatch")]
-    noise = Noise(seeds[:1], torch.device("cpu"))
-    batches = Minibatches(seeds[1:], population=24, size=8)
     delta = torch.zeros(7, dtype=torch.float64)
+    noise = Noise(seeds[:1], delta, per_step=16)
+    batches = Minibatches(seeds[1:], population=24, size=8)
     excess, virial = [], []
     for step in range(3 + 20 * 2):
         index = batches.index(step)[0]
@@ -135,7 +135,7 @@ def test_the_loop_is_the_loop_written_out():
         excess.append(float((g @ delta + torch.einsum("iab,a,b->i", a, delta, delta) / 2).mean()))
         gradient = g.mean(0) + a.mean(0) @ delta
         virial.append(float(nbeta * delta @ gradient + gamma * delta @ delta) / 7)
-        xi = noise.fill(torch.empty(1, 16, dtype=torch.float64))[0, :7]
+        xi = noise.take(16)[0, :7]
         delta = delta - eps / 2 * (nbeta * gradient + gamma * delta) + eps**0.5 * xi
     windows = np.array(excess[3:]).reshape(20, 2).mean(1)
     np.testing.assert_allclose((tree["loss"] - tree["init_loss"])[0], windows, atol=1e-12)

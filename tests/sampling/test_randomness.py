@@ -1,8 +1,11 @@
 """Streams of random numbers: pure functions of (seed, unit, chain), whole or in pieces."""
 
+import numpy as np
+import pytest
 import torch
+from scipy.stats import kstest
 
-from creode.sampling.randomness import Minibatches, Noise, stream_seed
+from creode.sampling.randomness import AHEAD, TILE, Minibatches, Noise, stream_seed
 
 
 def test_streams_differ_by_every_argument():
@@ -19,22 +22,61 @@ def test_streams_differ_by_every_argument():
     assert stream_seed(*base) == 7604465168318434995  # the same in every process and version
 
 
-def test_noise_in_pieces_of_sixteen_is_the_noise_of_the_whole():
-    whole = Noise([3, 4], torch.device("cpu")).fill(torch.empty(2, 96))
-    noise = Noise([3, 4], torch.device("cpu"))
-    pieces = torch.cat([noise.fill(torch.empty(2, n)) for n in (16, 48, 32)], 1)
-    assert torch.equal(whole, pieces)
-    assert not torch.equal(whole[0], whole[1])
+def noise(*seeds, per_step, dtype=torch.float32):
+    return Noise(seeds, torch.empty(0, dtype=dtype), per_step=per_step)
 
 
-def test_noise_continues_from_its_state():
-    noise = Noise([7], torch.device("cpu"))
-    noise.fill(torch.empty(1, 32))
-    state = noise.state()
-    expected = noise.fill(torch.empty(1, 32))
-    other = Noise([8], torch.device("cpu"))
+@pytest.mark.parametrize("per_step", [96, 3 * TILE // 2])  # made ahead, made when asked for
+def test_noise_in_pieces_of_sixteen_is_the_noise_of_the_whole(per_step):
+    whole, pieces = (noise(3, 4, per_step=per_step) for _ in range(2))
+    for _ in range(2 * AHEAD // 96):
+        expected = whole.take(per_step).clone()
+        got = [pieces.take(size).clone() for size in (16, 48, per_step - 64)]
+        assert torch.equal(expected, torch.cat(got, 1))
+        assert not torch.equal(expected[0], expected[1])
+        if per_step > AHEAD:
+            break
+
+
+@pytest.mark.parametrize("per_step", [32, 2 * AHEAD])
+@pytest.mark.parametrize("taken", [1, 3])
+def test_noise_continues_from_its_state(per_step, taken):
+    source, other = noise(7, per_step=per_step), noise(8, per_step=per_step)
+    for _ in range(taken):
+        source.take(per_step)
+    state = source.state()
+    expected = [source.take(per_step).clone() for _ in range(2 * AHEAD // 32)]
+    other.take(per_step)
     other.restore(state)
-    assert torch.equal(other.fill(torch.empty(1, 32)), expected)
+    assert all(torch.equal(other.take(per_step), one) for one in expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_noise_is_standard_normal(dtype):
+    drawn = noise(1, 2, per_step=1 << 20, dtype=dtype).take(1 << 20).double()
+    assert drawn.isfinite().all()
+    for row in drawn:
+        law = kstest(row.numpy(), "norm")
+        assert law.pvalue > 1e-3
+        assert abs(row.square().mean() - 1) < 4 * (2 / len(row)) ** 0.5
+        assert abs(row.pow(4).mean() - 3) < 4 * (96 / len(row)) ** 0.5
+        assert row.abs().max() > 4.4  # P(none of 2^20 beyond 4.4) = 1e-5
+    assert abs(torch.corrcoef(drawn)[0, 1]) < 4 / (1 << 20) ** 0.5
+    lagged = torch.corrcoef(torch.stack([drawn[0, 1:], drawn[0, :-1]]))[0, 1]
+    assert abs(lagged) < 4 / (1 << 20) ** 0.5
+
+
+def test_noise_is_finite_at_the_ends_of_the_bits():
+    source = noise(1, per_step=AHEAD)
+
+    class Ends:
+        def random_raw(self, count):
+            return np.tile(np.array([2**31 - 1, 2**31], np.uint32), count).view(np.uint64)
+
+    source._bits = [Ends()]
+    ends = source._fill(torch.empty(1, 32))
+    assert ends.isfinite().all()
+    assert ends[0, 0] == -ends[0, 1] > 5
 
 
 def test_minibatches_are_drawn_without_replacement_and_afresh():

@@ -24,9 +24,10 @@ from creode.sampling.probes import DATA_PROBE, Baseline, Probe
 from creode.sampling.randomness import Minibatches, Noise, stream_seed
 from creode.sampling.recorder import Recorder
 from creode.sampling.schedule import Schedule
+from creode.sampling.window import Window
 from creode.tasks import Batch, Losses
 
-CHUNK = 1 << 16  # weights moved at a time; a multiple of 16, as the noise stream requires
+CHUNK = 1 << 17  # weights of a chain moved at a time; a multiple of 16, as the noise requires
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,7 +56,7 @@ class Engine:
             for purpose in ("noise", "minibatch")
         }
         self._first_chain = chains[0]
-        self._noise = Noise(seeds["noise"], flat.device)
+        self._noise = Noise(seeds["noise"], block.position, per_step=_padded(flat.size))
         self._minibatches = Minibatches(
             seeds["minibatch"], population=len(problem.data), size=schedule.batch_size
         )
@@ -63,18 +64,21 @@ class Engine:
         self._slots = {
             name: torch.full_like(block.position, kernel.slot_start) for name in kernel.slots
         }
-        self._chunk = flat.size if len(chains) > 1 else min(CHUNK, flat.size)
-        self._anchors = [
-            flat.anchor(start, min(start + self._chunk, flat.size))
-            for start in range(0, flat.size, self._chunk)
-        ]
+        self._window = None if problem.baseline is None else Window(problem.baseline)
+        self._chunk = min(CHUNK, flat.size)
+        starts = range(0, flat.size, self._chunk)
+        copied = len(chains) > 1 or len(starts) == 1  # a copy is small beside what chains hold
+        self._anchors: Sequence[Tensor | list[Tensor]] = (
+            torch.split(torch.cat(flat.anchor(0, flat.size)), self._chunk)
+            if copied
+            else [flat.anchor(start, min(start + self._chunk, flat.size)) for start in starts]
+        )
         self._scratch = torch.empty_like(block.position[:, : self._chunk])
-        self._noise_buffer = self._scratch.new_empty(len(chains), _padded(self._chunk))
         self._step = 0
         for name, law in kernel.slots.items():
             if law == "normal":
-                for piece in torch.split(self._slots[name], self._chunk, dim=1):
-                    piece.copy_(self._draw_noise(piece.shape[1]))
+                for at in self._pieces(noisy=True):
+                    at.slots[name].copy_(at.noise)
         if self._minibatches.is_full:
             self._full_batch = {
                 name: column.expand(len(chains), *column.shape)
@@ -107,6 +111,7 @@ class Engine:
             "position": self._block.position,
             "slots": self._slots,
             "noise": self._noise.state(),
+            "window": None if self._window is None else self._window.state(),
             "recorder": self._recorder.state(),
         }
 
@@ -118,6 +123,8 @@ class Engine:
         for name, slot in self._slots.items():
             slot.copy_(state["slots"][name])
         self._noise.restore(state["noise"])
+        if self._window is not None:
+            self._window.restore(state["window"])
         self._recorder.restore(copy.deepcopy(state["recorder"]))
 
     def _advance(self) -> None:
@@ -125,30 +132,21 @@ class Engine:
         index, batch = self._batch(step)
         losses = self._block.differentiate(batch)
         since = step - schedule.burnin
-        if since >= 0 and problem.baseline is not None:
-            self._recorder.observe(losses, self._init_losses(index), len(problem.data))
+        if since >= 0 and self._window is not None:
+            self._window.add(losses, index)
         ends_window = (since + 1) % schedule.steps_per_draw == 0
         if ends_window:
             self._check(losses, step)
         draw = since // schedule.steps_per_draw if since >= 0 and ends_window else None
-        if draw is None:
-            for at in self._pieces():
-                problem.kernel.arrive(at, problem.target, step=step)
-                self._leave(at, step)
-        else:
+        if draw is not None:
             self._draw(draw, step)
-            for at in self._pieces():
-                self._leave(at, step)
+        kernel, target = problem.kernel, problem.target
+        for at in self._pieces(noisy=True):
+            if draw is None:
+                kernel.arrive(at, target, step=step)
+            kernel.leave(at, target, step=step, burnin=schedule.burnin)
         self._block.moved()
         self._step += 1
-
-    def _draw_noise(self, size: int) -> Tensor:
-        return self._noise.fill(self._noise_buffer[:, : _padded(size)])[:, :size]
-
-    def _leave(self, at: Coordinates, step: int) -> None:
-        self._draw_noise(at.position.shape[1])
-        problem = self._problem
-        problem.kernel.leave(at, problem.target, step=step, burnin=problem.schedule.burnin)
 
     def _draw(self, draw: int, step: int) -> None:
         problem = self._problem
@@ -172,6 +170,8 @@ class Engine:
         }
         if kernel.has_momentum:
             scalars["temperature"] = kinetic / size
+        if self._window is not None:
+            scalars |= self._window.close()
         self._recorder.draw(draw, scalars)
         for probe in problem.probes:
             stands_for_data = probe.name == DATA_PROBE and problem.baseline is None
@@ -196,29 +196,23 @@ class Engine:
         index = self._minibatches.index(step).to(self._flat.device)
         return index, self._problem.data.batch(index)
 
-    def _init_losses(self, index: Tensor | None) -> BatchLosses:
-        baseline = self._problem.baseline
-        assert baseline is not None
-        if index is None:
-            chains = len(self._block.position)
-            return BatchLosses(baseline.total.expand(chains, -1), baseline.count.expand(chains, -1))
-        return BatchLosses(baseline.total[index], baseline.count[index])
-
     def _check(self, losses: BatchLosses, step: int) -> None:
         bad = ~torch.isfinite(losses.total.sum(1))
         if bool(bad.any()):
             self._recorder.fail(bad, step)
 
-    def _pieces(self) -> Iterator[Coordinates]:
+    def _pieces(self, *, noisy: bool = False) -> Iterator[Coordinates]:
+        """The weights piece by piece, with the noise of this step if asked for."""
         for anchor, start in zip(
             self._anchors, range(0, self._flat.size, self._chunk), strict=True
         ):
             stop = min(start + self._chunk, self._flat.size)
+            noise = self._noise.take(_padded(stop - start)) if noisy else self._scratch[:, :0]
             yield Coordinates(
                 position=self._block.position[:, start:stop],
                 gradient=self._block.gradient[:, start:stop],
                 anchor=anchor if isinstance(anchor, Tensor) else torch.cat(anchor),
-                noise=self._noise_buffer[:, : stop - start],
+                noise=noise[:, : stop - start],
                 scratch=self._scratch[:, : stop - start],
                 slots={name: slot[:, start:stop] for name, slot in self._slots.items()},
             )
@@ -231,6 +225,4 @@ def _padded(size: int) -> int:
 
 def _dot(left: Tensor, right: Tensor) -> Tensor:
     """Row-wise inner products (C,), accumulated over pieces in float64."""
-    if len(left) == 1:
-        return torch.dot(left[0], right[0]).double()[None]
-    return (left * right).sum(1).double()
+    return torch.stack([torch.dot(*rows) for rows in zip(left, right, strict=True)]).double()

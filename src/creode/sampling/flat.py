@@ -72,18 +72,17 @@ class FlatWeights:
         """w* of one part, (size,)."""
         return self._small_anchors[part.name] if part.index is not None else part.anchor.flatten()
 
-    def anchor(self, start: int, stop: int) -> Tensor | list[Tensor]:
-        """w* of the coordinates start…stop: copied whole if that is all of them, else in views.
+    def anchor(self, start: int, stop: int) -> list[Tensor]:
+        """w* of the coordinates start…stop, in pieces.
 
-        The views are of the anchor's own tensors and cost no memory; concatenated they are the
+        They are views of the anchor's own tensors and cost no memory; concatenated they are the
         stretch asked for.
         """
-        pieces = [
+        return [
             self.anchor_of(part)[max(start - part.offset, 0) : min(stop - part.offset, part.size)]
             for part in self.parts
             if part.offset < stop and part.offset + part.size > start
         ]
-        return torch.cat(pieces) if (start, stop) == (0, self.size) else pieces
 
     def assemble(self, part: Part, flat: Tensor) -> Tensor:
         """Full tensors (C, *shape) of one part from its flat weights (C, size), w* elsewhere."""

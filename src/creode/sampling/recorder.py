@@ -18,7 +18,6 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from creode.sampling.block import BatchLosses
 from creode.sampling.probes import Probe
 from creode.tasks import Losses
 
@@ -70,39 +69,9 @@ class Recorder:
         }
         self._failed_at = torch.full((chains,), -1, dtype=torch.int64)
         self._moments = {p.name: _Moments(p, chains, draws, p.name in traces) for p in probes}
-        self._window = torch.zeros(3, chains, dtype=torch.float64)  # sums of L, L*, (L − L*)²
-        self._in_window = 0
-
-    def observe(self, losses: BatchLosses, init: BatchLosses, population: int) -> None:
-        """Add a minibatch's losses at w and at w* to the window of the next draw.
-
-        The square of the excess has the variance of the minibatch mean taken off, with the
-        correction for drawing m of n without replacement.
-        """
-        units = losses.units.sum(1).double()
-        loss = losses.total.sum(1).double() / units
-        init_loss = init.total.sum(1).double() / units
-        excess = loss - init_loss
-        size = losses.total.shape[1]
-        noise: Tensor | float = 0.0
-        if size < population:
-            slope = excess.to(losses.total.dtype)[:, None]
-            residual = losses.total - init.total - slope * losses.units
-            spread = residual.double().square().sum(1) / max(size - 1, 1)
-            noise = spread * size / units**2 * (1 - size / population)
-            if size == 1:
-                noise = torch.full_like(excess, torch.nan)
-        self._window = self._window.to(loss.device)
-        self._window += torch.stack([loss, init_loss, excess.square() - noise])
-        self._in_window += 1
 
     def draw(self, draw: int, scalars: dict[str, Tensor]) -> None:
-        """Keep a draw: its own scalars, and the means over the window that ends with it."""
-        if self._in_window:
-            loss, init_loss, excess_sq = (self._window / self._in_window).cpu()
-            scalars = scalars | {"loss": loss, "init_loss": init_loss, "excess_sq": excess_sq}
-            self._window.zero_()
-            self._in_window = 0
+        """Keep the scalars (C,) of a draw."""
         for name, values in scalars.items():
             kept = values.to("cpu", torch.float64)
             self._scalars[name][:, draw] = kept.masked_fill(self.failed, torch.nan)
@@ -135,15 +104,12 @@ class Recorder:
         return {
             "scalars": self._scalars,
             "failed_at": self._failed_at,
-            "window": self._window,
-            "in_window": self._in_window,
             "moments": {name: moments.state() for name, moments in self._moments.items()},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a snapshot."""
         self._scalars, self._failed_at = state["scalars"], state["failed_at"]
-        self._window, self._in_window = state["window"], state["in_window"]
         for name, saved in state["moments"].items():
             self._moments[name].restore(saved)
 

@@ -60,11 +60,12 @@ class RMSPropSGLD:
         num_gradients = min(step + 1, max(burnin, 1)) if self.freeze else step + 1  # t
         if num_gradients == step + 1:
             v.mul_(self.decay).addcmul_(at.gradient, at.gradient, value=1 - self.decay)
-        correction = 1 - self.decay**num_gradients if self.bias_correction else 1.0
-        root_step = torch.div(v, correction, out=at.scratch)
-        root_step.sqrt_().add_(self.floor).reciprocal_().mul_(self.step_size).sqrt_()  # √ε_t
-        at.noise.mul_(root_step)
-        half_step = root_step.square_().mul_(0.5)  # ε_t / 2
-        at.gradient.mul_(target.nbeta)
-        at.gradient.add_(at.position - at.anchor, alpha=target.localization)
-        at.position.addcmul_(at.gradient, half_step, value=-1.0).add_(at.noise)
+        root = (1 - self.decay**num_gradients) ** 0.5 if self.bias_correction else 1.0  # √(v/v̂)
+        scale = self.step_size * root  # ε_t = scale / (√v + s root)
+        rsqrt = torch.sqrt(v, out=at.scratch).add_(self.floor * root).rsqrt_()
+        at.noise.mul_(rsqrt)
+        half_step = rsqrt.square_().mul_(scale / 2)  # ε_t / 2
+        at.position.addcmul_(at.position, half_step, value=-target.localization)
+        at.position.addcmul_(at.anchor, half_step, value=target.localization)
+        at.position.addcmul_(at.gradient, half_step, value=-target.nbeta)
+        at.position.add_(at.noise, alpha=scale**0.5)  # √ε_t ξ
