@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from creode.tasks.checks import untouched
-from creode.tasks.forward import full_precision, predict
+from creode.tasks.cross_entropy import cross_entropy
+from creode.tasks.forward import predict
 from creode.tasks.losses import Batch, Losses
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ class Classification:
     def __call__(self, model: nn.Module, batch: Batch) -> Losses:
         """The losses (B,) of the batch, every sample counted."""
         logits, labels = self._logits(model, batch), batch[_first(LABELS, batch)].long()
-        log_probs = F.log_softmax(logits, -1, dtype=full_precision(logits))
-        values = F.nll_loss(log_probs, labels, reduction="none")
+        values = cross_entropy(logits, labels)
         return Losses(values, values.new_ones(values.shape).bool())
 
     def _logits(self, model: nn.Module, batch: Batch) -> Tensor:

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from creode.tasks.checks import untouched
-from creode.tasks.forward import accepted_by, full_precision, predict
+from creode.tasks.cross_entropy import cross_entropy
+from creode.tasks.forward import accepted_by, predict
 from creode.tasks.losses import Batch, Losses
 
 if TYPE_CHECKING:
@@ -58,10 +59,7 @@ class NextToken:
                 f"the model returned logits of shape {tuple(logits.shape)} for tokens of shape "
                 f"{tuple(ids.shape)}; NextToken needs (batch, token, vocabulary)."
             )
-        log_probs = F.log_softmax(logits.flatten(0, 1), -1, dtype=full_precision(logits))
-        values = F.nll_loss(
-            log_probs, targets.flatten(), ignore_index=self.ignore_index, reduction="none"
-        )
+        values = cross_entropy(logits.flatten(0, 1), targets.flatten(), self.ignore_index)
         return Losses(values.reshape(ids.shape), targets != self.ignore_index)
 
     def _compact(self, batch: Batch, rank: Tensor) -> dict[str, Tensor]:
