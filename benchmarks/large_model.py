@@ -4,9 +4,9 @@
 
 Commands run as a user runs them, each in a process of its own. Seconds a step come from the
 difference of two runs, long and short, so that they hold no start-up; the bare pass of the same
-model on the same batches is timed before, between and after. The text holds few sequences, so that
-the losses at the anchor are taken of all of them and each minibatch gives its pair, as in a run of
-usual length.
+model on the same batches is timed before, between and after. Every contender runs once before it
+is timed. The text holds too many sequences to take the losses at the anchor of all of them, so
+creode scores a probe of one batch at every draw, and there is a draw at every step.
 
 Here: the commands, the order in which they take turns, what is made of their seconds.
 Not here: the model and its text (llama.py), spreads (alternating.py).
@@ -40,7 +40,7 @@ from report import Report, note
 BATCH_SIZE = 4
 CHAINS = 2
 DRAWS = {"short": 8, "long": 20}  # a step each
-SEQUENCES = 6  # at most a tenth of what the gradients of the short run see
+SEQUENCES = 64  # far more than a tenth of what the gradients see
 BARE_STEPS = 2  # of a block
 PEER = "devinterp-2.0.1"
 POLL = 0.02  # seconds between looks at a process's peak
@@ -162,6 +162,9 @@ def compare(
         if component != "full":
             only = f"model.layers.{component.removeprefix('l')}."
             part = stack.enter_context(bare(llama, only, given.threads))
+        for name, command in contenders.items():
+            note(f"  first run of {name}, not timed")
+            watch(command(DRAWS["short"]), given.threads)
         for number in range(1, given.rounds + 1):
             order = list(contenders)
             shuffle(order)

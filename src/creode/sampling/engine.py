@@ -77,7 +77,7 @@ class Engine:
         self._step = 0
         for name, law in kernel.slots.items():
             if law == "normal":
-                for at in self._pieces(noisy=True):
+                for at in self._pieces():
                     at.slots[name].copy_(at.noise)
         if self._minibatches.is_full:
             self._full_batch = {
@@ -138,17 +138,22 @@ class Engine:
         if ends_window:
             self._check(losses, step)
         draw = since // schedule.steps_per_draw if since >= 0 and ends_window else None
-        if draw is not None:
-            self._draw(draw, step)
-        kernel, target = problem.kernel, problem.target
-        for at in self._pieces(noisy=True):
-            if draw is None:
-                kernel.arrive(at, target, step=step)
-            kernel.leave(at, target, step=step, burnin=schedule.burnin)
+        if draw is None:
+            for at in self._pieces():
+                problem.kernel.arrive(at, problem.target, step=step)
+                self._leave(at, step)
+        else:
+            self._score_probes(draw)
+            self._recorder.draw(draw, self._measure_and_leave(step))
         self._block.moved()
         self._step += 1
 
-    def _draw(self, draw: int, step: int) -> None:
+    def _leave(self, at: Coordinates, step: int) -> None:
+        problem = self._problem
+        problem.kernel.leave(at, problem.target, step=step, burnin=problem.schedule.burnin)
+
+    def _measure_and_leave(self, step: int) -> dict[str, Tensor]:
+        """The scalars (C,) of the draw at the present weights; then the move, while at it."""
         problem = self._problem
         kernel, target, size = problem.kernel, problem.target, self._flat.size
         radial, distance, kinetic = torch.zeros(
@@ -162,6 +167,7 @@ class Engine:
             displacement = torch.sub(at.position, at.anchor, out=at.scratch)
             radial += _dot(displacement, at.gradient)
             distance += _dot(displacement, displacement)
+            self._leave(at, step)
         loss_virial = target.nbeta * radial
         scalars = {
             "loss_virial": loss_virial,
@@ -172,7 +178,10 @@ class Engine:
             scalars["temperature"] = kinetic / size
         if self._window is not None:
             scalars |= self._window.close()
-        self._recorder.draw(draw, scalars)
+        return scalars
+
+    def _score_probes(self, draw: int) -> None:
+        problem = self._problem
         for probe in problem.probes:
             stands_for_data = probe.name == DATA_PROBE and problem.baseline is None
             losses = self._probe_losses(probe)
@@ -201,18 +210,17 @@ class Engine:
         if bool(bad.any()):
             self._recorder.fail(bad, step)
 
-    def _pieces(self, *, noisy: bool = False) -> Iterator[Coordinates]:
-        """The weights piece by piece, with the noise of this step if asked for."""
+    def _pieces(self) -> Iterator[Coordinates]:
+        """The weights piece by piece, with noise that is new each time."""
         for anchor, start in zip(
             self._anchors, range(0, self._flat.size, self._chunk), strict=True
         ):
             stop = min(start + self._chunk, self._flat.size)
-            noise = self._noise.take(_padded(stop - start)) if noisy else self._scratch[:, :0]
             yield Coordinates(
                 position=self._block.position[:, start:stop],
                 gradient=self._block.gradient[:, start:stop],
                 anchor=anchor if isinstance(anchor, Tensor) else torch.cat(anchor),
-                noise=noise[:, : stop - start],
+                noise=self._noise.take(_padded(stop - start))[:, : stop - start],
                 scratch=self._scratch[:, : stop - start],
                 slots={name: slot[:, start:stop] for name, slot in self._slots.items()},
             )

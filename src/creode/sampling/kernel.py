@@ -58,7 +58,7 @@ class Kernel(Protocol):
         ...
 
     def arrive(self, at: Coordinates, target: Target, *, step: int) -> None:
-        """Complete the step that led here, now that the gradient is known."""
+        """Complete the step that led here, now that the gradient is known; no weight moves."""
         ...
 
     def leave(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-TILE = 1 << 15  # weights of a chain whose noise is made in one go, in the processor's cache
+TILE = 1 << 17  # normals of all chains made in one go: enough to share out, few enough to cache
 AHEAD = 1 << 14  # normals of a chain that are made ahead
 MOST_INDICES = 1 << 18  # of a block of minibatches drawn together
 MOST_STEPS = 64  # of such a block
@@ -87,7 +87,7 @@ class Noise:
     def _fill(self, out: Tensor) -> Tensor:
         for row, generator in zip(out, self._generators, strict=False):
             row.normal_(generator=generator)
-        for piece in torch.split(out, TILE, dim=1) if self._bits else ():
+        for piece in torch.split(out, max(TILE // len(out), 16), dim=1) if self._bits else ():
             self._fill_from_bits(piece)
         return out
 
