@@ -48,7 +48,10 @@ def test_noise_continues_from_its_state(per_step, taken):
     expected = [source.take(per_step).clone() for _ in range(2 * AHEAD // 32)]
     other.take(per_step)
     other.restore(state)
-    assert all(torch.equal(other.take(per_step), one) for one in expected)
+    third = noise(9, per_step=per_step)
+    third.restore(other.state())
+    for source in (other, third):
+        assert all(torch.equal(source.take(per_step), one) for one in expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

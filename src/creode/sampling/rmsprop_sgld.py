@@ -64,8 +64,9 @@ class RMSPropSGLD:
         scale = self.step_size * root  # ε_t = scale / (√v + s root)
         rsqrt = torch.sqrt(v, out=at.scratch).add_(self.floor * root).rsqrt_()
         at.noise.mul_(rsqrt)
-        half_step = rsqrt.square_().mul_(scale / 2)  # ε_t / 2
-        at.position.addcmul_(at.position, half_step, value=-target.localization)
-        at.position.addcmul_(at.anchor, half_step, value=target.localization)
-        at.position.addcmul_(at.gradient, half_step, value=-target.nbeta)
+        metric = rsqrt.square_()  # ε_t / scale
+        half = scale / 2
+        at.position.addcmul_(at.position, metric, value=-half * target.localization)
+        at.position.addcmul_(at.anchor, metric, value=half * target.localization)
+        at.position.addcmul_(at.gradient, metric, value=-half * target.nbeta)
         at.position.add_(at.noise, alpha=scale**0.5)  # √ε_t ξ
