@@ -281,7 +281,8 @@ def test_checkpoints_of_transformers_models_load_there(tmp_path: Path, family: s
 
 
 SCRIPT = """
-import sys, time
+import sys, time, torch
+torch.set_num_threads(1)  # as in this process: the number of threads changes rounding
 sys.path.insert(0, {tests!r})
 from test_training_directory import CONFIG, Small, data, squares
 from creode.training import train
