@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from creode.cli import app
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("components", "demo", "llc", "rerun", "train", "view")
+COMMANDS = ("calibrate", "components", "demo", "llc", "rerun", "train", "view")
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from creode import components, data, diagnostics, geometry, tasks, testbeds
     from creode.geometry import llc
     from creode.posterior import LocalPosterior
-    from creode.sampling import BAOAB, SGLD, Execution, RMSPropSGLD, sample
+    from creode.sampling import BAOAB, SGLD, Auto, Execution, RMSPropSGLD, sample
     from creode.study import open_draws
 
 _HOME = {
+    "Auto": "creode.sampling",
     "BAOAB": "creode.sampling",
     "Execution": "creode.sampling",
     "LocalPosterior": "creode.posterior",
@@ -30,6 +31,7 @@ _ROOMS = ("components", "data", "diagnostics", "geometry", "tasks", "testbeds")
 __all__ = [
     "BAOAB",
     "SGLD",
+    "Auto",
     "Execution",
     "LocalPosterior",
     "RMSPropSGLD",

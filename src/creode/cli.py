@@ -12,11 +12,33 @@ import webbrowser
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar, cast
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
 from creode import console
+from creode.options import (
+    BudgetOpt,
+    DataOpt,
+    JsonOpt,
+    LengthOpt,
+    LimitOpt,
+    ModelArg,
+    OpenOpt,
+    SeedOpt,
+    SplitOpt,
+    StrengthOpt,
+    StrictOpt,
+    TextOpt,
+    TokenizerOpt,
+    checkpoints_of,
+    given,
+    number,
+    one_of,
+    pairs,
+    settings_of,
+    strength,
+)
 from creode.version import __version__
 
 P = ParamSpec("P")
@@ -29,27 +51,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-
-ModelArg = Annotated[
-    str, typer.Argument(help="Directory or hub id of a model, or a directory of checkpoints.")
-]
-DataOpt = Annotated[
-    str,
-    typer.Option(help="File, directory, hub id, or corpus:DOMAIN[,DOMAIN] of the embedded corpus."),
-]
-SplitOpt = Annotated[str, typer.Option(help="Split of the data set.")]
-TextOpt = Annotated[str, typer.Option(help="Column that holds the text.")]
-TokenizerOpt = Annotated[
-    str | None, typer.Option(help="Tokenizer: directory, hub id or 'bytes'. Default: the model's.")
-]
-LengthOpt = Annotated[int, typer.Option(min=2, help="Tokens of a sequence.")]
-LimitOpt = Annotated[int | None, typer.Option(min=1, help="Sequences to use at most.")]
-SeedOpt = Annotated[int, typer.Option(min=0, help="Seed; it replays the run.")]
-JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
-StrictOpt = Annotated[
-    bool, typer.Option("--strict", help="Exit with code 1 if any reading is not to be trusted.")
-]
-OpenOpt = Annotated[bool, typer.Option("--open/--no-open", help="Open the report in a browser.")]
 
 
 def reported(command: Callable[P, R]) -> Callable[P, R]:
@@ -102,18 +103,23 @@ def components(model: ModelArg, as_json: JsonOpt = False) -> None:
 
 @app.command(
     epilog="Example: creode llc runs/decoder --checkpoints all --data corpus:code --length 64 "
-    "--nbeta 300 --localization 3e4 --sampler baoab --step-size 3e-3 --sampler-option friction=170 "
-    "--final-component heads --out runs/llc"
+    "--budget 2000 --final-component heads --out runs/llc"
 )
 @reported
 def llc(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     model: ModelArg,
     data: DataOpt,
-    nbeta: Annotated[float, typer.Option(help="Inverse temperature nβ.")],
-    localization: Annotated[float, typer.Option(help="Strength γ of the tether, 1/weight².")],
-    step_size: Annotated[float, typer.Option(help="Step size of the sampler.")],
     out: Annotated[Path, typer.Option(help="Run directory; an interrupted run continues.")],
-    sampler: Annotated[str, typer.Option(help="Kernel: sgld, rmsprop_sgld or baoab.")] = "sgld",
+    nbeta: StrengthOpt = "auto",
+    localization: StrengthOpt = "auto",
+    sampler: Annotated[
+        str, typer.Option(help="auto, or a kernel: sgld, rmsprop_sgld or baoab.")
+    ] = "auto",
+    budget: BudgetOpt = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="File of `creode calibrate`, in the place of a pilot.")
+    ] = None,
+    step_size: Annotated[float | None, typer.Option(help="Step size of a kernel.")] = None,
     sampler_option: Annotated[
         list[str] | None, typer.Option(help="Further setting of the kernel, NAME=NUMBER.")
     ] = None,
@@ -140,9 +146,16 @@ def llc(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     limit: LimitOpt = None,
     packing: Annotated[str, typer.Option(help="pack, truncate or pad.")] = "pack",
     chains: Annotated[int, typer.Option(min=1, help="Independent chains.")] = 4,
-    draws: Annotated[int, typer.Option(help="Draws kept of each chain.")] = 200,
-    burnin: Annotated[int, typer.Option(min=0, help="Steps before the first draw.")] = 200,
-    steps_per_draw: Annotated[int, typer.Option(min=1, help="Steps between draws.")] = 5,
+    draws: Annotated[
+        int | None, typer.Option(help="Draws kept of each chain [default: 200, or chosen].")
+    ] = None,
+    burnin: Annotated[
+        int | None,
+        typer.Option(min=0, help="Steps before the first draw [default: 200, or chosen]."),
+    ] = None,
+    steps_per_draw: Annotated[
+        int | None, typer.Option(min=1, help="Steps between draws [default: 5, or chosen].")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences of a gradient.")] = 32,
     seed: SeedOpt = 0,
     mode: Annotated[str, typer.Option(help="auto, sequential or vectorised.")] = "auto",
@@ -159,25 +172,31 @@ def llc(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         "split": split, "text": text, "tokenizer": tokenizer,
         "length": length, "packing": packing, "limit": limit,
     }  # fmt: skip
+    lengths = given(draws=draws, burnin=burnin, steps_per_draw=steps_per_draw)
+    kernel = given(step_size=step_size, budget=budget)
+    kernel |= {n: number(n, v) for n, v in pairs("sampler-option", sampler_option)}
+    chosen = settings_of(settings) if settings is not None else {}
+    if chosen and (kernel or lengths or {nbeta, localization, sampler} != {"auto"}):
+        raise ValueError("--settings holds nbeta, localization, sampler and schedule; drop those.")
+    if sampler == "auto" and not chosen and lengths:
+        raise ValueError(
+            f"sampler auto chooses {', '.join(lengths)}; give --budget, or a kernel with --sampler."
+        )
     study = {
         "model": model,
         "revision": revision,
-        "checkpoints": _checkpoints(checkpoints),
+        "checkpoints": checkpoints_of(checkpoints),
         "task": task,
         "data": {"source": data, **formats},
-        "probes": {n: {"source": s, **formats} for n, s in _pairs("probe", probe)},
+        "probes": {n: {"source": s, **formats} for n, s in pairs("probe", probe)},
         "components": tuple(component or ["full"]),
         "final_components": tuple(final_component or []),
-        "sampler": {
-            "name": sampler,
-            "step_size": step_size,
-            **{n: _number(n, v) for n, v in _pairs("sampler-option", sampler_option)},
-        },
-        "nbeta": nbeta,
-        "localization": localization,
+        "sampler": chosen.get("sampler", {"name": sampler, **kernel}),
+        "nbeta": chosen.get("nbeta", strength("nbeta", nbeta)),
+        "localization": chosen.get("localization", strength("localization", localization)),
         "schedule": {
-            "chains": chains, "draws": draws, "burnin": burnin, "seed": seed,
-            "steps_per_draw": steps_per_draw, "batch_size": batch_size,
+            "chains": chains, "seed": seed, "batch_size": batch_size,
+            **chosen.get("schedule", lengths),
         },
         "execution": {
             "mode": mode, "device": device, "forward_dtype": forward_dtype,
@@ -185,6 +204,60 @@ def llc(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         },
     }  # fmt: skip
     run_and_show(study, out, as_json=as_json, strict=strict)
+
+
+@app.command(
+    epilog="Example: creode calibrate runs/decoder --data corpus:code --length 64 "
+    "--budget 2000 --out runs/settings.json"
+)
+@reported
+def calibrate(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
+    model: ModelArg,
+    data: DataOpt,
+    out: Annotated[Path, typer.Option(help="File of settings, for `creode llc --settings`.")],
+    nbeta: StrengthOpt = "auto",
+    localization: StrengthOpt = "auto",
+    budget: BudgetOpt = None,
+    task: Annotated[str, typer.Option(help="next-token or classification.")] = "next-token",
+    component: Annotated[str, typer.Option(help="Part that is sampled.")] = "full",
+    split: SplitOpt = "train",
+    text: TextOpt = "text",
+    tokenizer: TokenizerOpt = None,
+    length: LengthOpt = 128,
+    limit: LimitOpt = None,
+    chains: Annotated[int, typer.Option(min=1, help="Independent chains.")] = 4,
+    batch_size: Annotated[int, typer.Option(min=1, help="Sequences of a gradient.")] = 32,
+    seed: SeedOpt = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Run the pilot of the automatic sampler alone, and keep the settings it chooses."""
+    from creode.study import StudyConfig, calibrate_study
+
+    study = StudyConfig.model_validate(
+        {
+            "model": model,
+            "task": task,
+            "data": {
+                "source": data, "split": split, "text": text, "tokenizer": tokenizer,
+                "length": length, "limit": limit,
+            },
+            "components": (component,),
+            "sampler": {"name": "auto", **given(budget=budget)},
+            "nbeta": strength("nbeta", nbeta),
+            "localization": strength("localization", localization),
+            "schedule": {"chains": chains, "seed": seed, "batch_size": batch_size},
+            "execution": {"device": device},
+        }
+    )  # fmt: skip
+    record = calibrate_study(study).record()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(record, indent=1))
+    else:
+        console.show(console.settings_table(record))
+    console.note(f"settings: {out}")
 
 
 @app.command(epilog="Example: creode rerun runs/llc --out runs/llc-again")
@@ -259,7 +332,7 @@ def train(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     samples = source.load(model or "")
     config = TrainingConfig(
         steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed,
-        optimizer=optimizer, schedule=_one_of(schedule, "constant", "cosine", "linear"),
+        optimizer=optimizer, schedule=one_of(schedule, "constant", "cosine", "linear"),
         warmup_steps=warmup, checkpoints=checkpoints, device=device,
     )  # fmt: skip
     if model is None:
@@ -351,6 +424,9 @@ def run_and_show(
         run_study(config, out, resolved=resolved, on_progress=advance)
     readings = Readings(out)
     readings.save()
+    settings = readings.chosen.get("chosen", {}).get("calibration")
+    if settings is not None:
+        console.note(console.settings_sentence(settings))
     records = readings.records()
     if as_json:
         typer.echo(json.dumps(records, indent=1))
@@ -373,40 +449,6 @@ def _vocabulary(tokenizer: str | None) -> int:
     from creode.data import as_tokenizer
 
     return len(as_tokenizer(tokenizer))
-
-
-def _checkpoints(text: str) -> Literal["last", "all"] | tuple[int, ...]:
-    if text in ("last", "all"):
-        return cast(Literal["last", "all"], text)
-    try:
-        return tuple(int(step) for step in text.split(","))
-    except ValueError:
-        raise ValueError(
-            f"--checkpoints must be 'last', 'all' or steps such as 10,100, got {text!r}."
-        ) from None
-
-
-def _pairs(option: str, given: list[str] | None) -> list[tuple[str, str]]:
-    pairs = [item.partition("=") for item in given or []]
-    for name, equals, value in pairs:
-        if not (name and equals and value):
-            raise ValueError(f"--{option} must be NAME=VALUE, got {name + equals + value!r}.")
-    return [(name, value) for name, _, value in pairs]
-
-
-def _number(name: str, text: str) -> float | bool:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"--sampler-option {name}: {text!r} is not a number.") from None
-
-
-def _one_of(value: str, *choices: Any) -> Any:
-    if value not in choices:
-        raise ValueError(f"{value!r} is not one of {', '.join(choices)}.")
-    return value
 
 
 def main() -> None:

@@ -93,6 +93,27 @@ def readings_table(records: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def settings_table(record: Mapping[str, Any]) -> Table:
+    """Settings that a pilot chose, one a row."""
+    table = Table(title="Settings", title_justify="left", show_header=False)
+    table.add_column("setting")
+    table.add_column("value", justify="right")
+    for name, value in record.items():
+        shown = ", ".join(value) if isinstance(value, list | tuple) else value
+        table.add_row(name, f"{shown:.4g}" if isinstance(shown, float) else f"{shown}")
+    return table
+
+
+def settings_sentence(record: Mapping[str, Any]) -> str:
+    """The settings that a pilot chose, in a sentence."""
+    form = (
+        "chosen: nβ = {nbeta:.3g}, γ = {localization:.3g}, BAOAB with step {step_size:.2g} and "
+        "friction {friction:.2g}, {burnin} steps of burn-in, {draws} draws {steps_per_draw} steps "
+        "apart, after a pilot of {pilot_evaluations} gradients a chain"
+    )
+    return form.format(**record) + "".join(f"; nβ is held down by {x}" for x in record["limits"])
+
+
 def number(value: float | None, places: int) -> str:
     """A number with fixed places, or a dash."""
     return "–" if value is None else f"{value:.{places}f}"

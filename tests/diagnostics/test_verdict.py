@@ -41,7 +41,7 @@ SICK = {  # what differs from HEALTHY -> what the one reason must say
     "few draws": ({"num_draws": 3, "ess": float("nan")}, "3 draws per chain give no error"),
     "small ess": ({"ess": 41.6}, "the 4 × 200 draws are worth 42 independent ones"),
     "rhat": ({"rhat": 1.21}, "R-hat of the loss is 1.21, above 1.05"),
-    "distance": ({"rhat_distance": 1.4}, "R-hat of the distance to w* is 1.40, above 1.05"),
+    "distance": ({"rhat_distance": 1.6}, "R-hat of the distance to w* is 1.60, above 1.05"),
     "cold": (
         {"virial": 0.62, "virial_se": 0.03},
         "the virial is 0.62 ± 0.03, below 1: flat directions have not mixed, so use more burn-in",

@@ -187,6 +187,6 @@ def test_the_nbeta_zero_control_draws_from_the_tether_alone():
 
 def test_posterior_rejects_strengths_that_are_none():
     testbed = noisy_quadratic()
-    for bad in (-1.0, float("nan"), float("inf"), "auto"):
-        with pytest.raises(ValueError, match="nbeta must be a finite number ≥ 0, got"):
+    for bad in (-1.0, float("nan"), float("inf"), "automatic"):
+        with pytest.raises(ValueError, match='nbeta must be "auto" or a finite number ≥ 0, got'):
             posterior(testbed, nbeta=bad)

@@ -1,12 +1,22 @@
 """Sampling: kernels, the engine (the only loop), the recorder."""
 
+from creode.sampling.auto import Auto
 from creode.sampling.baoab import BAOAB
+from creode.sampling.calibration import Calibration, calibrate
 from creode.sampling.kernel import Kernel
 from creode.sampling.rmsprop_sgld import RMSPropSGLD
 from creode.sampling.sample import sample
 from creode.sampling.schedule import Execution, Schedule
 from creode.sampling.sgld import SGLD
-from creode.sampling.unit import Plan, Progress, describe, merge_chains, run_posterior
+from creode.sampling.unit import (
+    Plan,
+    Progress,
+    describe,
+    find_calibration,
+    merge_chains,
+    run_posterior,
+    settle,
+)
 
 KERNELS = {kernel.name: kernel for kernel in (SGLD, RMSPropSGLD, BAOAB)}
 
@@ -14,14 +24,19 @@ __all__ = [
     "BAOAB",
     "KERNELS",
     "SGLD",
+    "Auto",
+    "Calibration",
     "Execution",
     "Kernel",
     "Plan",
     "Progress",
     "RMSPropSGLD",
     "Schedule",
+    "calibrate",
     "describe",
+    "find_calibration",
     "merge_chains",
     "run_posterior",
     "sample",
+    "settle",
 ]

@@ -106,7 +106,7 @@ def _seconds_per_chain(
     chains = schedule.chains if mode == "vectorised" else 1
     flat = FlatWeights(posterior.model, posterior.selection())
     problem = Problem(
-        target=Target(nbeta=posterior.nbeta, localization=posterior.localization),
+        target=Target.of(posterior),
         kernel=kernel,
         schedule=replace(schedule, burnin=NUM_TIMINGS, draws=2, steps_per_draw=1, traces=()),
         data=posterior.data,

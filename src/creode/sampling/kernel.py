@@ -16,9 +16,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, Self
 
 from torch import Tensor
+
+from creode.posterior import LocalPosterior
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,12 @@ class Target:
 
     nbeta: float  # nβ
     localization: float  # γ, in 1/weight²
+
+    @classmethod
+    def of(cls, posterior: LocalPosterior) -> Self:
+        """The strengths of a posterior, which must be numbers."""
+        nbeta, localization = posterior.strengths()
+        return cls(nbeta=nbeta, localization=localization)
 
 
 class Coordinates(NamedTuple):

@@ -7,11 +7,12 @@ Not here: running the chains (unit.py), studies of many checkpoints or component
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 import xarray as xr
 
 from creode.posterior import LocalPosterior
+from creode.sampling.auto import Auto
 from creode.sampling.kernel import Kernel
 from creode.sampling.probes import as_probes
 from creode.sampling.schedule import Execution, Schedule
@@ -34,7 +35,7 @@ def sample(
     posterior: LocalPosterior,
     probes: Mapping[str, Any] | None = None,
     *,
-    sampler: Kernel,
+    sampler: Kernel | Auto | Literal["auto"] = "auto",
     out: str | None = None,
     execution: Execution | None = None,
     on_progress: Progress | None = None,
@@ -45,7 +46,9 @@ def sample(
     Args:
         posterior: what is sampled. Its model leaves as it came.
         probes: named sets of samples whose losses are recorded at every draw.
-        sampler: a kernel, for example `SGLD(step_size=1e-5)`.
+        sampler: "auto" or `Auto(budget=...)`: a pilot chooses kernel, step size, burn-in and
+            number of draws, and nβ and γ where the posterior leaves them "auto"; or a kernel,
+            for example `SGLD(step_size=1e-5)`.
         out: a run directory (path or fsspec URL); an interrupted run in it continues.
         execution: mode, device, precision of the forward pass, microbatch.
         on_progress: called with (chain-steps done, chain-steps in all).
@@ -59,7 +62,12 @@ def sample(
         ValueError: a setting, the data or the model cannot give a learning coefficient; or `out`
             holds a run of something else.
     """
-    plan = Plan(kernel=sampler, schedule=Schedule(**schedule), execution=execution or Execution())
+    kernel = Auto() if isinstance(sampler, str) else sampler
+    if isinstance(sampler, str) and sampler != "auto":
+        raise ValueError(f'sampler must be "auto", Auto(...) or a kernel, got {sampler!r}.')
+    if isinstance(kernel, Auto):
+        _refuse_lengths(schedule)
+    plan = Plan(kernel=kernel, schedule=Schedule(**schedule), execution=execution or Execution())
     named = as_probes(probes)
     if out is None:
         return run_posterior(posterior, named, plan, on_progress=on_progress)
@@ -68,3 +76,12 @@ def sample(
     config = {"kind": "sample", **plan.record(), **describe(posterior, named)}
     with Store.open(out, config) as store:
         return run_posterior(posterior, named, plan, store=store, on_progress=on_progress)
+
+
+def _refuse_lengths(schedule: ScheduleFields) -> None:
+    given = [name for name in ("draws", "burnin", "steps_per_draw") if name in schedule]
+    if given:
+        raise ValueError(
+            f"sampler='auto' chooses {', '.join(given)}; leave out what it chooses and give "
+            "sampler=Auto(budget=...) for longer or shorter chains, or give a kernel."
+        )

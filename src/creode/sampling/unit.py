@@ -19,8 +19,11 @@ import xarray as xr
 from creode.data import Samples
 from creode.fingerprint import model_fingerprint, task_fingerprint
 from creode.posterior import LocalPosterior
+from creode.sampling.auto import Auto
+from creode.sampling.baoab import BAOAB
 from creode.sampling.block import unit_losses
 from creode.sampling.borrow import borrowed
+from creode.sampling.calibration import Calibration, calibrate
 from creode.sampling.choice import ResolvedMode, choose_mode, make_block
 from creode.sampling.engine import Engine, Problem
 from creode.sampling.flat import FlatWeights
@@ -48,14 +51,14 @@ SINGLE_UNIT = ("anchor", "draws")  # the unit of a call of `sample`
 class Plan:
     """How a posterior is sampled: kernel, schedule, execution."""
 
-    kernel: Kernel
+    kernel: Kernel | Auto
     schedule: Schedule = field(default_factory=Schedule)
     execution: Execution = field(default_factory=Execution)
 
     def record(self) -> dict[str, Any]:
         """The plan as plain values, for a run's record."""
         return {
-            "sampler": {"name": self.kernel.name, **asdict(self.kernel)},  # type: ignore[call-overload]
+            "sampler": {"name": self.kernel.name, **asdict(cast("Any", self.kernel))},
             "schedule": asdict(self.schedule),
             "execution": asdict(self.execution),
         }
@@ -103,9 +106,10 @@ def run_posterior(
     unknown = sorted(set(plan.schedule.traces) - set(probes))
     if unknown:
         raise ValueError(f"traces names {unknown}; the probes are {sorted(probes)}.")
-    schedule = plan.schedule.fitted_to(posterior.data)
-    plan = replace(plan, schedule=schedule)
+    plan = replace(plan, schedule=plan.schedule.fitted_to(posterior.data))
     posterior = _on_device(posterior, plan.execution.device)
+    posterior, plan = settle(posterior, probes, plan, store)
+    schedule = plan.schedule
     problem: Problem | None = None
     if store is None or "mode" not in store.resolved:
         problem = _prepare(posterior, probes, plan, unit)  # what is wrong is said before timing
@@ -134,6 +138,55 @@ def run_posterior(
             store.write(key, tree)
         blocks.append(tree)
     return merge_chains(blocks)
+
+
+def settle(
+    posterior: LocalPosterior,
+    probes: Mapping[str, Samples],
+    plan: Plan,
+    store: Store | None = None,
+) -> tuple[LocalPosterior, Plan]:
+    """Everything that was "auto" as numbers.
+
+    A run makes the choice once, so all its units of work share nβ, γ and step size.
+    """
+    if not isinstance(plan.kernel, Auto):
+        posterior.strengths()
+        return posterior, plan
+    chosen = find_calibration(posterior, probes, plan, store)
+    return (
+        replace(posterior, nbeta=chosen.nbeta, localization=chosen.localization),
+        replace(plan, kernel=chosen.kernel, schedule=chosen.schedule(plan.schedule)),
+    )
+
+
+def find_calibration(
+    posterior: LocalPosterior,
+    probes: Mapping[str, Samples],
+    plan: Plan,
+    store: Store | None = None,
+) -> Calibration:
+    """What an automatic plan comes to: as the run's record says, else by a pilot, then recorded.
+
+    Raises:
+        TypeError: the plan has a kernel of its own, so there is nothing to find.
+    """
+    if not isinstance(plan.kernel, Auto):
+        raise TypeError(f"only sampler 'auto' is calibrated, got {plan.kernel!r}.")
+    known = None if store is None else store.resolved.get("calibration")
+    if known is not None:
+        return Calibration.of(known)
+    posterior = _on_device(posterior, plan.execution.device)
+    schedule = plan.schedule.fitted_to(posterior.data)
+    trial = BAOAB(step_size=1e-9, friction=1.0)  # costs what any step of it costs
+    tried = replace(plan, kernel=trial, schedule=schedule)
+    given = replace(posterior, nbeta=1.0, localization=1.0)
+    _prepare(given, probes, tried, ())  # what is wrong is said before the pilot
+    mode = decide_mode(given, tried, store)
+    chosen = calibrate(posterior, plan.kernel, schedule, plan.execution, mode=mode)
+    if store is not None:
+        store.resolve("calibration", chosen.record())
+    return chosen
 
 
 def _run_block(
@@ -178,6 +231,7 @@ def decide_mode(posterior: LocalPosterior, plan: Plan, store: Store | None) -> R
     recorded = None if store is None else store.resolved.get("mode")
     if recorded is not None:
         return recorded  # type: ignore[no-any-return]
+    assert not isinstance(plan.kernel, Auto)  # settled before
     mode = choose_mode(posterior, plan.kernel, plan.schedule, plan.execution)
     if store is not None:
         store.resolve("mode", mode)
@@ -189,6 +243,7 @@ def _prepare(
 ) -> Problem:
     """Check everything that can be wrong, and take the losses at w*."""
     model, task, data, schedule = posterior.model, posterior.task, posterior.data, plan.schedule
+    assert not isinstance(plan.kernel, Auto)  # settled before
     _check_weights(model)
     pairs = pairs_with_minibatches(schedule, len(data))
     with borrowed(model):
@@ -200,7 +255,7 @@ def _prepare(
         check_memory(model, task, named, schedule)
         size = plan.execution.microbatch or schedule.batch_size
         return Problem(
-            target=Target(nbeta=posterior.nbeta, localization=posterior.localization),
+            target=Target.of(posterior),
             kernel=plan.kernel,
             schedule=schedule,
             data=data,

@@ -6,7 +6,7 @@ Not here: commands (cli.py), the demo (demo.py).
 
 from creode.study.config import DataConfig, SamplerConfig, StudyConfig
 from creode.study.readings import Readings
-from creode.study.run import OnUnit, open_draws, run_study
+from creode.study.run import OnUnit, calibrate_study, open_draws, run_study
 
 __all__ = [
     "DataConfig",
@@ -14,6 +14,7 @@ __all__ = [
     "Readings",
     "SamplerConfig",
     "StudyConfig",
+    "calibrate_study",
     "open_draws",
     "run_study",
 ]

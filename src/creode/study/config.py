@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from creode import tasks
 from creode.data import Samples, load
 from creode.development import Checkpoint, list_checkpoints
-from creode.sampling import KERNELS, Execution, Kernel, Plan, Schedule
+from creode.sampling import KERNELS, Auto, Execution, Kernel, Plan, Schedule
 from creode.tasks import Task
 
 TASKS: dict[str, type[Any]] = {
@@ -61,20 +61,21 @@ class DataConfig(_Strict):
 
 
 class SamplerConfig(BaseModel):
-    """A kernel by name, with its own settings beside it."""
+    """A kernel by name, or "auto", with its own settings beside it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    name: str
+    name: str = Auto.name
 
-    def build(self) -> Kernel:
-        """The kernel.
+    def build(self) -> Kernel | Auto:
+        """The kernel, or the request for an automatic one.
 
         Raises:
             ValueError: no such kernel, or a setting it does not have.
         """
-        if self.name not in KERNELS:
-            raise ValueError(f"no sampler {self.name!r}; there are {', '.join(KERNELS)}.")
-        kind = KERNELS[self.name]
+        kinds: dict[str, Any] = {Auto.name: Auto, **KERNELS}
+        if self.name not in kinds:
+            raise ValueError(f"no sampler {self.name!r}; there are {', '.join(kinds)}.")
+        kind = kinds[self.name]
         known = {field.name for field in fields(kind)}
         given = self.model_extra or {}
         if set(given) - known:
@@ -83,7 +84,7 @@ class SamplerConfig(BaseModel):
                 f"it has {', '.join(sorted(known))}."
             )
         try:
-            return kind(**given)
+            return kind(**given)  # type: ignore[no-any-return]
         except TypeError as error:
             raise ValueError(f"sampler {self.name!r}: {error}.") from error
 
@@ -99,9 +100,9 @@ class StudyConfig(_Strict):
     probes: dict[str, DataConfig] = Field(default_factory=dict)
     components: Names = ("full",)  # read at every checkpoint
     final_components: Names = ()  # read at the last checkpoint only
-    sampler: SamplerConfig
-    nbeta: float
-    localization: float
+    sampler: SamplerConfig = SamplerConfig()
+    nbeta: float | Literal["auto"] = "auto"
+    localization: float | Literal["auto"] = "auto"
     schedule: Schedule = Schedule()
     execution: Execution = Execution()
 

@@ -49,6 +49,12 @@ class Readings:
             return store.config
 
     @cached_property
+    def chosen(self) -> dict[str, Any]:
+        """What the run decided for itself: chains in turn or side by side, automatic settings."""
+        with Store.open(self.path, mode="read") as store:
+            return {"chosen": dict(store.resolved)} if store.resolved else {}
+
+    @cached_property
     def llc(self) -> dict[str, xr.Dataset]:
         """`creode.llc` by distribution: "data", then every probe."""
         first = next(node for node in self.draws.subtree if "distance_sq" in node.data_vars)
@@ -86,7 +92,7 @@ class Readings:
                 (node.attrs.get("checkpoint"), node.attrs["component"]): traces(node)
                 for node in nodes
             },
-            config=study or self.config,
+            config=(study or self.config) | self.chosen,
             command=f"creode rerun {self.path}" if study else "",
         )
 

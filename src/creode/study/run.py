@@ -16,11 +16,12 @@ import xarray as xr
 from torch import nn
 
 from creode import components
+from creode.data import Samples
 from creode.development import Checkpoint
 from creode.fingerprint import model_fingerprint
 from creode.models import load_model
 from creode.posterior import LocalPosterior
-from creode.sampling import merge_chains, run_posterior
+from creode.sampling import Auto, Calibration, find_calibration, merge_chains, run_posterior
 from creode.sampling.probes import as_probes
 from creode.store import Store
 from creode.study.config import StudyConfig
@@ -84,11 +85,15 @@ def run_study(
             "models": _fingerprints(study, series, first),
         },
     }
-    per_unit = study.schedule.chains * study.schedule.num_steps
-    total = per_unit * len(units)
     with Store.open(out, config) as store:
         for name, decision in (resolved or {}).items():
             store.resolve(name, decision)
+        schedule = plan.schedule
+        if isinstance(plan.kernel, Auto):
+            chosen = calibrate_study(study, probes=probes, data=data, store=store)
+            schedule = chosen.schedule(schedule)
+        per_unit = schedule.chains * schedule.num_steps
+        total = per_unit * len(units)
         model, held = first, series[0]
         for index, unit in enumerate(units):
             if unit.checkpoint is not held:
@@ -118,6 +123,33 @@ def run_study(
                 on_progress=report,
             )
     return open_draws(out)
+
+
+def calibrate_study(
+    study: StudyConfig,
+    *,
+    probes: Mapping[str, Samples] | None = None,
+    data: Samples | None = None,
+    store: Store | None = None,
+) -> Calibration:
+    """The settings of a study with the automatic sampler, recorded in the store if there is one.
+
+    One choice serves all checkpoints and components, so that they can be compared. The pilot runs
+    on the last checkpoint, on the first component.
+    """
+    last = study.series()[-1]
+    model = load_study_model(study, last)
+    if data is None:
+        data = study.data.load(study.model if last is None else last.path)
+    posterior = LocalPosterior(
+        model,
+        study.build_task(),
+        data,
+        nbeta=study.nbeta,
+        localization=study.localization,
+        component=expand(model, study.components)[0],
+    )
+    return find_calibration(posterior, probes or {}, study.plan(), store)
 
 
 def open_draws(path: str | Path) -> xr.DataTree:

@@ -1,0 +1,116 @@
+"""Options that commands share: their types and help, and what their texts become.
+
+Here: annotated types for typer, and the parsing of values with a form of their own.
+Not here: the commands (cli.py).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import typer
+
+ModelArg = Annotated[
+    str, typer.Argument(help="Directory or hub id of a model, or a directory of checkpoints.")
+]
+DataOpt = Annotated[
+    str,
+    typer.Option(help="File, directory, hub id, or corpus:DOMAIN[,DOMAIN] of the embedded corpus."),
+]
+SplitOpt = Annotated[str, typer.Option(help="Split of the data set.")]
+TextOpt = Annotated[str, typer.Option(help="Column that holds the text.")]
+TokenizerOpt = Annotated[
+    str | None, typer.Option(help="Tokenizer: directory, hub id or 'bytes'. Default: the model's.")
+]
+LengthOpt = Annotated[int, typer.Option(min=2, help="Tokens of a sequence.")]
+LimitOpt = Annotated[int | None, typer.Option(min=1, help="Sequences to use at most.")]
+SeedOpt = Annotated[int, typer.Option(min=0, help="Seed; it replays the run.")]
+JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+StrictOpt = Annotated[
+    bool, typer.Option("--strict", help="Exit with code 1 if any reading is not to be trusted.")
+]
+OpenOpt = Annotated[bool, typer.Option("--open/--no-open", help="Open the report in a browser.")]
+StrengthOpt = Annotated[str, typer.Option(help="A number, or auto: chosen by a pilot.")]
+BudgetOpt = Annotated[
+    float | None,
+    typer.Option(help="Of sampler auto: gradient evaluations of a chain [default: 10000]."),
+]
+
+
+def strength(name: str, text: str) -> float | Literal["auto"]:
+    """nβ or γ: a number or "auto"."""
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--{name} must be a number or auto, got {text!r}.") from None
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given at all."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    """nβ, γ, sampler and schedule from a file that `creode calibrate` wrote, as a study has them.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    from creode.sampling import Calibration
+
+    try:
+        chosen = Calibration.of(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} holds no settings of `creode calibrate` ({error}); run it again."
+        ) from error
+    kernel = {"step_size": chosen.step_size, "friction": chosen.friction}
+    lengths = ("burnin", "draws", "steps_per_draw")
+    return {
+        "nbeta": chosen.nbeta,
+        "localization": chosen.localization,
+        "sampler": {"name": chosen.kernel.name, **kernel},
+        "schedule": {name: getattr(chosen, name) for name in lengths},
+    }
+
+
+def checkpoints_of(text: str) -> Literal["last", "all"] | tuple[int, ...]:
+    """Which checkpoints: "last", "all" or training steps."""
+    if text in ("last", "all"):
+        return cast(Literal["last", "all"], text)
+    try:
+        return tuple(int(step) for step in text.split(","))
+    except ValueError:
+        raise ValueError(
+            f"--checkpoints must be 'last', 'all' or steps such as 10,100, got {text!r}."
+        ) from None
+
+
+def pairs(option: str, given: list[str] | None) -> list[tuple[str, str]]:
+    """NAME=VALUE, as often as the option was given."""
+    parts = [item.partition("=") for item in given or []]
+    for name, equals, value in parts:
+        if not (name and equals and value):
+            raise ValueError(f"--{option} must be NAME=VALUE, got {name + equals + value!r}.")
+    return [(name, value) for name, _, value in parts]
+
+
+def number(name: str, text: str) -> float | bool:
+    """The value of a kernel's setting."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--sampler-option {name}: {text!r} is not a number.") from None
+
+
+def one_of(value: str, *choices: Any) -> Any:
+    """The value, if it is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"{value!r} is not one of {', '.join(choices)}.")
+    return value

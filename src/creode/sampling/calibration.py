@@ -1,0 +1,364 @@
+"""Calibration: a pilot chooses what nobody should have to tune.
+
+The rule, with N gradient evaluations of a chain to spend:
+
+* γ: the tether gives the weights the spread of a fresh initialisation, 1/fan-in, so it holds chains
+  where the network still computes something; raised fourfold while the curvature there is
+  more than four times that at w*, or the loss grows more slowly than its square.
+* κ = nβ h/γ, how much stiffer the stiffest direction (h, the largest curvature where the chains
+  are) is than the tether: as large as lets a chain relax RELAXATIONS times along the flattest
+  direction in N steps, since what κ does not resolve biases λ̂. Without gradient noise it is
+  (N s/R)²; where minibatches make noise of ρ times the gradient's power it is 2 N HEAT/(R ρ).
+* nβ = κ γ / h, and at most n_eff / log n_eff, WBIC's, with n_eff the samples' number in units of
+  the information each carries: n tr H / tr Cov(∇ℓ_i) at w*, n for a well-specified log-likelihood
+  and without bound where every sample is fitted exactly.
+* Step size s/√(nβ h + γ) of BAOAB; friction 4√γ, above critical for the tether, or what
+  keeps the heat of the noise below HEAT.
+
+Here: the rule, the pilot, its result.
+Not here: what is measured at a point (landscape.py), the loop (engine.py).
+Sources: WBIC, Watanabe 2013 (arXiv:1208.6338); n_eff after Takeuchi's information criterion; heat
+of gradient noise in Langevin dynamics, T − 1 = ε nβ² tr Σ / (2 η tr 1). The combination is ours.
+Symbols: h curvature, s STEP, ρ noise, η friction, R relaxations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from creode.posterior import LocalPosterior
+from creode.sampling.auto import Auto
+from creode.sampling.baoab import BAOAB
+from creode.sampling.borrow import borrowed
+from creode.sampling.choice import ResolvedMode, make_block
+from creode.sampling.engine import Engine, Problem
+from creode.sampling.flat import FlatWeights
+from creode.sampling.kernel import Target
+from creode.sampling.landscape import Landscape, Local
+from creode.sampling.randomness import stream_seed
+from creode.sampling.schedule import Execution, Schedule
+
+STEP = 0.45  # s, of the 2 at which a quadratic becomes unstable: curvature grows away from w*
+RELAXATIONS = 25.0  # R, with exact gradients
+NOISY_RELAXATIONS = 8.0  # R, where the friction that noise needs sets the pace
+DAMPING = 4.0  # friction over √γ; 2 is critical: more slows the tether, less the loss
+HEAT = 0.03  # of the stiffest directions, above temperature 1
+BURNIN_SHARE = 0.25
+DRAWS = 400
+ROUNDS = 3  # of the pilot, one after the other, that find nothing amiss
+MOST_ROUNDS = 8
+ROUND_SHARE = 0.03  # of the budget, steps of one round
+MIN_LOCALITY = 0.8  # 1 where the loss grows as the square of the distance, less where it flattens
+MOST_TEMPERATURE = 1.2  # above, the steps are too large; NaN is above
+MOST_GROWTH = 4.0  # of the curvature from w* to where the chains are
+RAISE = 4.0  # of γ, or of h, when a round shows that it was too small; and of nβ at the most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Settings for a posterior, and what the pilot saw."""
+
+    nbeta: float
+    localization: float
+    step_size: float
+    friction: float
+    burnin: int
+    draws: int
+    steps_per_draw: int
+    curvature: float  # h, nats/weight²
+    noise: float  # ρ, the power of a minibatch's gradient noise over the gradient's
+    information: float | None  # n_eff; None where samples are fitted exactly
+    pilot_evaluations: int  # gradients of a chain
+    limits: tuple[str, ...] = field(default=())  # what held nβ down, for people
+
+    @property
+    def kernel(self) -> BAOAB:
+        """The sampler chosen."""
+        return BAOAB(step_size=self.step_size, friction=self.friction)
+
+    def schedule(self, asked: Schedule) -> Schedule:
+        """The schedule asked for, with the chosen lengths."""
+        return replace(
+            asked, burnin=self.burnin, draws=self.draws, steps_per_draw=self.steps_per_draw
+        )
+
+    def record(self) -> dict[str, Any]:
+        """As plain values, for a run's record."""
+        return asdict(self) | {"limits": list(self.limits)}
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Calibration:
+        """From a run's record."""
+        return cls(**{**record, "limits": tuple(record["limits"])})
+
+
+def calibrate(
+    posterior: LocalPosterior,
+    auto: Auto,
+    schedule: Schedule,
+    execution: Execution,
+    *,
+    mode: ResolvedMode = "sequential",
+    on_round: Callable[[int, int], None] | None = None,
+) -> Calibration:
+    """Choose nβ and γ where they are "auto", and step size, friction and schedule.
+
+    Args:
+        posterior: what is sampled; its data and model are on the device of the run.
+        auto: the budget.
+        schedule: chains, batch size and seed of the run.
+        execution: how steps are computed.
+        mode: chains of the pilot in turn (then it runs one of them) or side by side.
+        on_round: called with (rounds done, rounds in all).
+
+    Raises:
+        ValueError: the pilot found no setting at which the chains stay finite.
+    """
+    flat = FlatWeights(posterior.model, posterior.selection())
+    chains = schedule.chains if mode == "vectorised" else 1
+    with borrowed(posterior.model):
+        block = make_block(posterior, flat, execution, mode=mode, chains=chains)
+        pilot = _Pilot(posterior, auto, schedule, block, flat)
+        for number in range(MOST_ROUNDS):
+            pilot.round(number)
+            if on_round is not None:
+                on_round(number + 1, MOST_ROUNDS)
+            if pilot.agreed >= ROUNDS:
+                break
+        return pilot.result()
+
+
+class _Pilot:
+    """What is believed so far, and one round of finding out more."""
+
+    def __init__(
+        self,
+        posterior: LocalPosterior,
+        auto: Auto,
+        schedule: Schedule,
+        block: Any,
+        flat: FlatWeights,
+    ) -> None:
+        self._posterior, self._budget, self._schedule = posterior, auto.budget, schedule
+        self._block, self._flat = block, flat
+        self._anchor = torch.cat(flat.anchor(0, flat.size))
+        seed = stream_seed(schedule.seed, (), 0, "calibration")
+        data = posterior.data
+        self._landscape = Landscape(block, data, schedule.batch_size, seed)
+        self._given_nbeta = _given(posterior.nbeta)
+        given_gamma = _given(posterior.localization)
+        self._gamma_is_free = given_gamma is None
+        self._gamma = natural_localization(flat) if given_gamma is None else given_gamma
+        self._steps = 0
+        self._noise = 0.0
+        self._nbeta: float | None = None
+        at_anchor = self._landscape.local()
+        self._anchor_loss = float(at_anchor.loss.mean())
+        small = max(min(schedule.batch_size, len(data) // 4), 1)
+        whole = small == schedule.batch_size
+        split = at_anchor if whole else self._landscape.local(distinct=small)
+        # tr Cov(∇ℓ_i) of single samples, from batches drawn without replacement
+        self._sample_noise = split.noise * small / max(1 - small / len(data), 1e-9)
+        self._trace: float | None = None  # tr H
+        self._curvature = self._at_first = self._first_curvature()
+        self.agreed = 0  # rounds in a row that found nothing amiss
+
+    def round(self, number: int) -> None:
+        """Run a little with what is believed; believe what is then seen."""
+        nbeta, kernel = self._settings()
+        steps = max(int(self._budget * ROUND_SHARE), 16)
+        virial = self._run(nbeta, kernel, steps, number)
+        finite = self._is_cool() and torch.isfinite(self._block.position).all()
+        if finite:
+            seen = self._landscape.local()
+            finite = torch.isfinite(seen.loss).all()
+        if not finite:
+            self._fail()
+            return
+        if self._gamma_is_free and self._has_left(virial, seen, nbeta):
+            self._tighten()
+            return
+        curvature = float(self._landscape.curvature(self._reach).max())
+        if not math.isfinite(curvature):
+            self._fail()
+            return
+        if self._gamma_is_free and curvature > MOST_GROWTH * self._at_first:
+            self._tighten()
+            return
+        self._curvature = max(curvature, self._curvature if self.agreed else 0.0)
+        self.agreed += 1
+        if seen.signal > 0:
+            self._noise = seen.noise / seen.signal
+            self._trace = nbeta * seen.signal
+
+    def result(self) -> Calibration:
+        """The settings that follow from what is believed in the end."""
+        if not self.agreed:
+            raise ValueError(
+                f"the pilot found no settings at which chains stay finite in the basin (last: "
+                f"nbeta={self._nbeta:.3g}, localization={self._gamma:.3g}); give nbeta, "
+                "localization and a sampler by hand, and check that w* is a minimum of this loss."
+            )
+        nbeta, kernel = self._settings()
+        burnin = int(self._budget * BURNIN_SHARE)
+        draws = min(DRAWS, self._budget - burnin)
+        information = self._information
+        return Calibration(
+            nbeta=nbeta,
+            localization=self._gamma,
+            step_size=kernel.step_size,
+            friction=kernel.friction,
+            burnin=burnin,
+            draws=draws,
+            steps_per_draw=(self._budget - burnin) // draws,
+            curvature=self._curvature,
+            noise=self._noise,
+            information=information if math.isfinite(information) else None,
+            pilot_evaluations=self._steps + self._landscape.evaluations,
+            limits=self._limits(nbeta),
+        )
+
+    def _is_cool(self) -> bool:
+        """Whether the momenta are not hotter than chance allows; NaN is not cool."""
+        chance = 3 * (2 / (self._flat.size * len(self._block.position))) ** 0.5
+        return bool(self._temperature < MOST_TEMPERATURE + chance)
+
+    def _has_left(self, virial: Tensor, seen: Local, nbeta: float) -> bool:
+        """Whether the loss grows more slowly than linearly with distance, beyond doubt."""
+        rise = nbeta * (float(seen.loss.mean()) - self._anchor_loss)  # of λ
+        # Each half of a chain counts once: within it the virial varies slowly. The rise has the
+        # variance of energy in equilibrium, λ, in each chain.
+        error = float(virial.var()) / virial.numel()
+        error += (2 * MIN_LOCALITY) ** 2 * max(rise, 0.0) / len(seen.loss)
+        return rise > 0 and float(virial.mean()) + 2 * error**0.5 < 2 * MIN_LOCALITY * rise
+
+    def _tighten(self) -> None:
+        self._gamma *= RAISE
+        self.agreed = 0
+        self._restart()
+        self._curvature = self._at_first = self._first_curvature()
+
+    def _fail(self) -> None:
+        """Chains were lost: from w* again, with smaller steps and a lower nβ."""
+        self._curvature *= RAISE**2
+        self.agreed = 0
+        self._restart()
+
+    def _settings(self) -> tuple[float, BAOAB]:
+        gamma, h = self._gamma, self._curvature
+        nbeta = self._given_nbeta
+        if nbeta is None:
+            nbeta = min(self._stiffness * gamma / h, self._most_informed)
+            if self._nbeta is not None:
+                nbeta = min(nbeta, RAISE * self._nbeta)
+        self._nbeta = nbeta
+        stiffest = (nbeta * h + gamma) ** 0.5
+        friction = max(DAMPING * gamma**0.5, STEP * self._noise * stiffest / (2 * HEAT))
+        return nbeta, BAOAB(step_size=STEP / stiffest, friction=friction)
+
+    @property
+    def _stiffness(self) -> float:
+        """κ, the most that can be mixed."""
+        quiet = (self._budget * STEP / RELAXATIONS) ** 2
+        if not self._noise:
+            return quiet
+        return min(quiet, 2 * self._budget * HEAT / (NOISY_RELAXATIONS * self._noise))
+
+    @property
+    def _information(self) -> float:
+        """n_eff; infinite where the samples' gradients at w* do not differ."""
+        if self._trace is None or self._sample_noise <= 0:
+            return math.inf
+        return len(self._posterior.data) * self._trace / self._sample_noise
+
+    @property
+    def _most_informed(self) -> float:
+        """n_eff / log n_eff."""
+        information = self._information
+        return information / math.log(max(information, math.e)) if information < 1e300 else math.inf
+
+    @property
+    def _reach(self) -> float:
+        return float(self._gamma**-0.5)
+
+    def _limits(self, nbeta: float) -> tuple[str, ...]:
+        if self._given_nbeta is not None:
+            return ()
+        limits = {
+            "the budget": (self._budget * STEP / RELAXATIONS) ** 2 * self._gamma / self._curvature,
+            "the noise of minibatch gradients": self._stiffness * self._gamma / self._curvature,
+            "the information in the data": self._most_informed,
+        }
+        lowest = min(limits.values())
+        return tuple(name for name, limit in limits.items() if limit <= lowest * 1.001)[:1]
+
+    def _first_curvature(self) -> float:
+        """At w*, or where that is 0, at weights as far away as the tether lets them go."""
+        here = float(self._landscape.curvature(self._reach).max())
+        position = self._block.position
+        generator = torch.Generator().manual_seed(0)
+        step = torch.randn(position.shape, generator=generator, dtype=position.dtype)
+        position.add_(step.to(position.device), alpha=self._reach)
+        self._block.moved()
+        there = float(self._landscape.curvature(self._reach).max())
+        self._restart()
+        if not math.isfinite(there):
+            there = RAISE * here
+        if max(here, there) <= 0:
+            raise ValueError(
+                "the gradient of the loss is 0 at w* and around it: the sampled weights do not "
+                "reach this loss; choose another component."
+            )
+        return there if here < 1e-3 * there else max(here, min(there, RAISE * here))
+
+    def _run(self, nbeta: float, kernel: BAOAB, steps: int, number: int) -> Tensor:
+        """Run the chains on; (w − w*)·nβ∇L by half of the run and chain."""
+        draws = steps // 4
+        schedule = replace(
+            self._schedule, burnin=steps - 2 * draws, draws=draws, steps_per_draw=2, traces=()
+        )
+        problem = Problem(
+            target=Target(nbeta=nbeta, localization=self._gamma),
+            kernel=kernel,
+            schedule=schedule,
+            data=self._posterior.data,
+            baseline=None,
+            probes=(),
+            unit=("calibration", str(number)),
+        )
+        engine = Engine(problem, self._block, self._flat, range(len(self._block.position)))
+        engine.run()
+        self._steps += steps
+        drawn = engine.tree().to_dataset()
+        self._temperature = float(drawn["temperature"].mean(skipna=False))
+        virial = torch.from_numpy(drawn["loss_virial"].values)
+        return torch.stack([half.mean(1) for half in virial.tensor_split(2, dim=1)])
+
+    @torch.no_grad()
+    def _restart(self) -> None:
+        self._block.position.copy_(self._anchor.expand_as(self._block.position))
+        self._block.moved()
+
+
+def natural_localization(flat: FlatWeights) -> float:
+    """γ that gives the sampled weights the spread of an initialisation, variance 1/fan-in.
+
+    The mean of the fan-in (the columns of a matrix, the inputs of a filter) over the sampled
+    weights of matrices; 1 where there are none.
+    """
+    total = size = 0.0
+    for part in flat.parts:
+        if part.anchor.ndim > 1:
+            total += part.size * part.anchor.numel() / part.anchor.shape[0]
+            size += part.size
+    return total / size if size else 1.0
+
+
+def _given(value: float | str) -> float | None:
+    return None if isinstance(value, str) else value

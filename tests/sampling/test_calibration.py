@@ -1,0 +1,193 @@
+"""The automatic sampler: its rule on losses whose answer is known, its record, its refusals."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from cases import EIGENVALUES, assert_same, noisy_quadratic
+from torch import nn
+
+import creode
+from creode.sampling import Auto, Calibration, Execution, Schedule, calibrate, calibration
+from creode.store import Store
+from creode.testbeds import deep_linear, quadratic
+from oracles import llc_quadratic
+
+SEQUENTIAL = Execution(mode="sequential")
+
+
+def chosen(testbed, *, budget=2000, batch_size, nbeta="auto", localization="auto", seed=0):
+    posterior = creode.LocalPosterior(
+        testbed.model, testbed.task, testbed.data, nbeta=nbeta, localization=localization
+    )
+    schedule = Schedule(batch_size=batch_size, seed=seed)
+    return calibrate(posterior, Auto(budget=budget), schedule, SEQUENTIAL)
+
+
+def test_with_exact_gradients_the_budget_decides():
+    found = chosen(quadratic(EIGENVALUES, num_samples=4), batch_size=4)
+    assert abs(found.curvature - 4) < 0.1
+    assert found.noise == 0.0
+    assert found.information is None
+    assert found.limits == ("the budget",)
+    kappa = (2000 * calibration.STEP / calibration.RELAXATIONS) ** 2
+    assert math.isclose(found.nbeta * found.curvature / found.localization, kappa, rel_tol=1e-6)
+    stiffest = found.nbeta * found.curvature + found.localization
+    assert math.isclose(found.step_size * stiffest**0.5, calibration.STEP, rel_tol=1e-6)
+    assert found.burnin + found.draws * found.steps_per_draw <= 2000
+
+
+def test_a_larger_budget_resolves_more():
+    testbed = quadratic(EIGENVALUES, num_samples=4)
+    small, large = (chosen(testbed, batch_size=4, budget=budget) for budget in (1000, 4000))
+    assert math.isclose(large.nbeta / small.nbeta, 16, rel_tol=0.05)
+
+
+def test_noise_asks_for_friction_and_holds_the_temperature_down():
+    testbed = noisy_quadratic(gradient_scale=3.0)
+    found = chosen(testbed, batch_size=6, budget=4000, localization=10.0)
+    assert found.localization == 10.0
+    assert found.noise > 0
+    assert found.limits[0] != "the budget"
+    stiffest = (found.nbeta * found.curvature + 10) ** 0.5
+    heat = calibration.STEP * found.noise * stiffest / (2 * found.friction)
+    assert heat <= calibration.HEAT * 1.001
+
+
+def regression(noise, num_samples=400):
+    return deep_linear((3, 3), 3, num_samples=num_samples, noise=noise, seed=1)
+
+
+@pytest.mark.parametrize("noise", [0.1, 1.0])
+def test_the_information_in_noisy_targets_is_the_samples_over_their_variance(noise):
+    """For y = Wx + noise of variance σ², Cov(∇ℓ) = σ² H at the truth: n_eff = n/σ²."""
+    found = [
+        chosen(regression(noise), batch_size=400, budget=4000, seed=seed).information
+        for seed in range(4)
+    ]
+    exact = 400 / noise**2
+    assert abs(np.mean(found) - exact) < 0.3 * exact
+
+
+def test_information_holds_nbeta_at_wbics():
+    found = chosen(regression(1.0), batch_size=400, budget=20_000)
+    assert found.limits == ("the information in the data",)
+    assert math.isclose(found.nbeta, found.information / math.log(found.information), rel_tol=1e-6)
+
+
+def test_given_strengths_are_kept():
+    found = chosen(
+        quadratic(EIGENVALUES, num_samples=4), batch_size=4, nbeta=50.0, localization=2.0
+    )
+    assert (found.nbeta, found.localization) == (50.0, 2.0)
+    assert found.limits == ()
+
+
+def test_the_natural_tether_is_an_initialisations():
+    net = deep_linear((10, 4, 6), 2, num_samples=10)
+    found = chosen(net, batch_size=10, budget=400)
+    natural = (40 * 10 + 24 * 4) / 64
+    assert math.log(found.localization / natural, calibration.RAISE) == pytest.approx(
+        round(math.log(found.localization / natural, calibration.RAISE))
+    )
+    assert found.localization >= natural
+
+
+def test_a_quadratic_is_read_right_with_nothing_given():
+    testbed = quadratic(EIGENVALUES, num_samples=4)
+    posterior = creode.LocalPosterior(testbed.model, testbed.task, testbed.data)
+    draws = creode.sample(posterior, sampler=Auto(budget=6000), batch_size=4)
+    reading = creode.llc(draws)
+    exact = llc_quadratic(EIGENVALUES, draws.attrs["nbeta"], draws.attrs["localization"])
+    assert abs(float(reading.llc) - exact) < 4 * float(reading.llc_se)
+    assert float(reading.llc_se) < 0.05 * exact
+    assert exact > 0.99 * 3.5  # nβ is high enough for d/2
+    assert bool(reading.ok), str(reading.reasons.values)
+
+
+def test_the_choice_is_recorded_and_taken_up(tmp_path):
+    testbed = noisy_quadratic()
+    posterior = creode.LocalPosterior(testbed.model, testbed.task, testbed.data)
+    settings = {"sampler": Auto(budget=400), "chains": 2, "batch_size": 24}
+    whole = creode.sample(posterior, **settings, out=str(tmp_path / "a"), execution=SEQUENTIAL)
+    with Store.open(tmp_path / "a", mode="read") as store:
+        record = store.resolved["calibration"]
+    assert Calibration.of(json.loads(json.dumps(record))).nbeta == whole.attrs["nbeta"]
+    again = creode.sample(posterior, **settings, out=str(tmp_path / "a"), execution=SEQUENTIAL)
+    assert_same(whole, again)
+    fresh = creode.sample(posterior, **settings, execution=SEQUENTIAL)
+    assert_same(whole, fresh)  # the pilot replays from the seed
+
+
+def test_the_pilot_leaves_the_model_as_it_came():
+    testbed = noisy_quadratic()
+    before = {name: p.detach().clone() for name, p in testbed.model.named_parameters()}
+    chosen(testbed, batch_size=24, budget=400)
+    for name, parameter in testbed.model.named_parameters():
+        assert torch.equal(parameter, before[name])
+        assert parameter.grad is None
+
+
+def test_the_pilot_costs_at_most_a_fifth_of_the_run():
+    for budget in (2000, 10_000):
+        found = chosen(quadratic(EIGENVALUES, num_samples=4), batch_size=4, budget=budget)
+        assert found.pilot_evaluations <= 0.2 * budget
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sampler": "automatic"}, 'sampler must be "auto"'),
+        ({"draws": 100}, "sampler='auto' chooses draws; leave out"),
+        ({"burnin": 10}, "leave out what it chooses"),
+        ({"sampler": creode.SGLD(step_size=1e-3)}, 'are settled by sampler="auto"'),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(change, message):
+    testbed = noisy_quadratic()
+    posterior = creode.LocalPosterior(testbed.model, testbed.task, testbed.data)
+    with pytest.raises(ValueError, match=message):
+        creode.sample(posterior, batch_size=24, **change)
+
+
+@pytest.mark.parametrize("budget", [10, 1000.5, "much"])
+def test_a_budget_that_is_none_is_refused(budget):
+    with pytest.raises((ValueError, TypeError), match="budget must be a whole number"):
+        Auto(budget=budget)
+
+
+def test_a_loss_that_ignores_the_weights_is_refused():
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(2, 2))
+
+        def forward(self, x):
+            return x + 0 * self.weight.sum()
+
+    posterior = creode.LocalPosterior(
+        Constant(), creode.tasks.Regression(), (torch.ones(4, 2), torch.ones(4, 2))
+    )
+    with pytest.raises(ValueError, match="gradient of the loss is 0"):
+        creode.sample(posterior, sampler=Auto(budget=400), batch_size=4)
+
+
+NETWORKS = [
+    ((6, 8, 8, 5), 3, 0.1),
+    ((5, 3, 4), 2, 0.1),
+    ((19, 14, 18, 20, 19), 12, 0.1),
+    ((20, 13, 23, 15, 24, 12, 25, 18), 10, 0.1),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("widths", "rank", "within"), NETWORKS)
+def test_deep_linear_networks_are_read_right_with_nothing_given(widths, rank, within):
+    net = deep_linear(widths, rank, num_samples=widths[0], dtype=torch.float32)
+    posterior = creode.LocalPosterior(net.model, net.task, net.data)
+    draws = creode.sample(posterior, sampler=Auto(budget=20_000), batch_size=widths[0])
+    reading = creode.llc(draws)
+    assert abs(float(reading.llc) - net.llc) < within * net.llc
+    assert float(reading.llc_se) < 0.05 * net.llc
