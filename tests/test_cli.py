@@ -61,9 +61,48 @@ def test_the_way_from_training_to_a_report(run, tmp_path):
     assert strict.exit_code == 1
 
 
+AUTO = (*LLC[:8], "--limit", 32, "--chains", 2, "--batch-size", 8, "--mode", "sequential",
+        "--out", "run")  # fmt: skip
+
+
+def test_settings_can_be_chosen_by_a_pilot_before_or_in_the_run(run, tmp_path):
+    assert run(*TRAIN).exit_code == 0
+    pilot = (
+        "calibrate",
+        *LLC[1:8],
+        "--chains",
+        2,
+        "--batch-size",
+        8,
+        "--budget",
+        200,
+        "--mode",
+        "sequential",
+    )
+    calibrated = run(*pilot, "--out", "made/settings.json", "--json")
+    assert calibrated.exit_code == 0, calibrated.output
+    settings = json.loads(calibrated.stdout)
+    assert json.loads((tmp_path / "made/settings.json").read_text()) == settings
+    read = run(*AUTO, "--settings", "made/settings.json", "--json")
+    assert read.exit_code == 0, read.output
+    itself = run(*AUTO[:-1], "itself", "--budget", 200)
+    assert itself.exit_code == 0, itself.output
+    assert f"chosen: nβ = {settings['nbeta']:.3g}" in " ".join(itself.stderr.split())
+    again = run("rerun", "itself", "--json")
+    assert "the readings are the same" in again.stderr
+    assert json.loads(again.stdout) == json.loads(read.stdout)
+    table = run(*pilot, "--out", "made/settings.json")
+    assert "localization" in table.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ((*AUTO, "--draws", 20), "sampler auto chooses draws; give --budget"),
+        ((*AUTO, "--nbeta", "some"), "--nbeta must be a number or auto, got 'some'"),
+        ((*AUTO, "--budget", 3), "budget must be a whole number"),
+        ((*AUTO, "--settings", "pyproject.toml"), "pyproject.toml"),
+        ((*LLC, "--settings", "some.json"), "some.json"),
         (("components", "nowhere/at/all"), "nowhere/at/all"),
         (("view", "nowhere"), "there is no run here"),
         ((*LLC[:1], "nowhere/at/all", *LLC[2:]), "nowhere/at/all"),

@@ -24,6 +24,7 @@ from creode.options import (
     LengthOpt,
     LimitOpt,
     ModelArg,
+    ModeOpt,
     OpenOpt,
     SeedOpt,
     SplitOpt,
@@ -158,7 +159,7 @@ def llc(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences of a gradient.")] = 32,
     seed: SeedOpt = 0,
-    mode: Annotated[str, typer.Option(help="auto, sequential or vectorised.")] = "auto",
+    mode: ModeOpt = "auto",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
     forward_dtype: Annotated[
         str | None, typer.Option(help="bfloat16 for the forward pass.")
@@ -228,6 +229,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a command's parameters are its option
     chains: Annotated[int, typer.Option(min=1, help="Independent chains.")] = 4,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences of a gradient.")] = 32,
     seed: SeedOpt = 0,
+    mode: ModeOpt = "auto",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
     as_json: JsonOpt = False,
 ) -> None:
@@ -247,7 +249,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a command's parameters are its option
             "nbeta": strength("nbeta", nbeta),
             "localization": strength("localization", localization),
             "schedule": {"chains": chains, "seed": seed, "batch_size": batch_size},
-            "execution": {"device": device},
+            "execution": {"mode": mode, "device": device},
         }
     )  # fmt: skip
     record = calibrate_study(study).record()

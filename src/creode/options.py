@@ -32,6 +32,9 @@ StrictOpt = Annotated[
     bool, typer.Option("--strict", help="Exit with code 1 if any reading is not to be trusted.")
 ]
 OpenOpt = Annotated[bool, typer.Option("--open/--no-open", help="Open the report in a browser.")]
+ModeOpt = Annotated[
+    str, typer.Option(help="Chains: sequential, vectorised, or auto, whichever is faster.")
+]
 StrengthOpt = Annotated[str, typer.Option(help="A number, or auto: chosen by a pilot.")]
 BudgetOpt = Annotated[
     float | None,
