@@ -252,7 +252,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a command's parameters are its option
             "execution": {"mode": mode, "device": device},
         }
     )  # fmt: skip
-    record = calibrate_study(study).record()
+    with console.progress("rounds at most") as advance:
+        record = calibrate_study(study, on_progress=advance).record()
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if as_json:

@@ -99,8 +99,7 @@ def settings_table(record: Mapping[str, Any]) -> Table:
     table.add_column("setting")
     table.add_column("value", justify="right")
     for name, value in record.items():
-        shown = ", ".join(value) if isinstance(value, list | tuple) else value
-        table.add_row(name, f"{shown:.4g}" if isinstance(shown, float) else f"{shown}")
+        table.add_row(name, f"{value:.4g}" if isinstance(value, float) else f"{value}")
     return table
 
 
@@ -111,7 +110,8 @@ def settings_sentence(record: Mapping[str, Any]) -> str:
         "friction {friction:.2g}, {burnin} steps of burn-in, {draws} draws {steps_per_draw} steps "
         "apart, after a pilot of {pilot_evaluations} gradients a chain"
     )
-    return form.format(**record) + "".join(f"; nβ is held down by {x}" for x in record["limits"])
+    limit = f"; nβ is held down by {record['limit']}" if record["limit"] else ""
+    return form.format(**record) + limit
 
 
 def number(value: float | None, places: int) -> str:

@@ -31,7 +31,7 @@ def test_with_exact_gradients_the_budget_decides():
     assert abs(found.curvature - 4) < 0.1
     assert found.noise == 0.0
     assert found.information is None
-    assert found.limits == ("the budget",)
+    assert found.limit == "the budget"
     kappa = (2000 * calibration.STEP / calibration.RELAXATIONS) ** 2
     assert math.isclose(found.nbeta * found.curvature / found.localization, kappa, rel_tol=1e-6)
     stiffest = found.nbeta * found.curvature + found.localization
@@ -50,7 +50,7 @@ def test_noise_asks_for_friction_and_holds_the_temperature_down():
     found = chosen(testbed, batch_size=6, budget=4000, localization=10.0)
     assert found.localization == 10.0
     assert found.noise > 0
-    assert found.limits[0] != "the budget"
+    assert found.limit != "the budget"
     stiffest = (found.nbeta * found.curvature + 10) ** 0.5
     heat = calibration.STEP * found.noise * stiffest / (2 * found.friction)
     assert heat <= calibration.HEAT * 1.001
@@ -73,7 +73,7 @@ def test_the_information_in_noisy_targets_is_the_samples_over_their_variance(noi
 
 def test_information_holds_nbeta_at_wbics():
     found = chosen(regression(1.0), batch_size=400, budget=20_000)
-    assert found.limits == ("the information in the data",)
+    assert found.limit == "the information in the data"
     assert math.isclose(found.nbeta, found.information / math.log(found.information), rel_tol=1e-6)
 
 
@@ -82,15 +82,23 @@ def test_given_strengths_are_kept():
         quadratic(EIGENVALUES, num_samples=4), batch_size=4, nbeta=50.0, localization=2.0
     )
     assert (found.nbeta, found.localization) == (50.0, 2.0)
-    assert found.limits == ()
+    assert found.limit is None
+
+
+def test_without_a_tether_the_budget_still_sets_the_friction():
+    testbed = quadratic(EIGENVALUES, num_samples=4)
+    found = chosen(testbed, batch_size=4, nbeta=50.0, localization=0.0)
+    assert found.friction > 0
+    with pytest.raises(ValueError, match="leaves no scale to choose nbeta by"):
+        chosen(testbed, batch_size=4, localization=0.0)
 
 
 def test_the_natural_tether_is_an_initialisations():
     net = deep_linear((10, 4, 6), 2, num_samples=10)
     found = chosen(net, batch_size=10, budget=400)
     natural = (40 * 10 + 24 * 4) / 64
-    assert math.log(found.localization / natural, calibration.RAISE) == pytest.approx(
-        round(math.log(found.localization / natural, calibration.RAISE))
+    assert math.log(found.localization / natural, calibration.RAISE_GAMMA) == pytest.approx(
+        round(math.log(found.localization / natural, calibration.RAISE_GAMMA))
     )
     assert found.localization >= natural
 

@@ -3,7 +3,7 @@
 The rule, with N gradient evaluations of a chain to spend:
 
 * γ: the tether gives the weights the spread of a fresh initialisation, 1/fan-in, so it holds chains
-  where the network still computes something; raised fourfold while the curvature there is
+  where the network still computes something; doubled while the curvature there is
   more than four times that at w*, or the loss grows more slowly than its square.
 * κ = nβ h/γ, how much stiffer the stiffest direction (h, the largest curvature where the chains
   are) is than the tether: as large as lets a chain relax RELAXATIONS times along the flattest
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ from torch import Tensor
 from creode.posterior import LocalPosterior
 from creode.sampling.auto import Auto
 from creode.sampling.baoab import BAOAB
+from creode.sampling.block import Block
 from creode.sampling.borrow import borrowed
 from creode.sampling.choice import ResolvedMode, make_block
 from creode.sampling.engine import Engine, Problem
@@ -57,7 +58,8 @@ ROUND_SHARE = 0.03  # of the budget, steps of one round
 MIN_LOCALITY = 0.8  # 1 where the loss grows as the square of the distance, less where it flattens
 MOST_TEMPERATURE = 1.2  # above, the steps are too large; NaN is above
 MOST_GROWTH = 4.0  # of the curvature from w* to where the chains are
-RAISE = 4.0  # of γ, or of h, when a round shows that it was too small; and of nβ at the most
+RAISE_GAMMA = 2.0  # when a round shows that it was too small
+RAISE = 4.0  # of h, when a round shows that it was too small; of nβ at the most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,7 @@ class Calibration:
     noise: float  # ρ, the power of a minibatch's gradient noise over the gradient's
     information: float | None  # n_eff; None where samples are fitted exactly
     pilot_evaluations: int  # gradients of a chain
-    limits: tuple[str, ...] = field(default=())  # what held nβ down, for people
+    limit: str | None = None  # what held nβ down, for people; None: it was given
 
     @property
     def kernel(self) -> BAOAB:
@@ -90,12 +92,12 @@ class Calibration:
 
     def record(self) -> dict[str, Any]:
         """As plain values, for a run's record."""
-        return asdict(self) | {"limits": list(self.limits)}
+        return asdict(self)
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Calibration:
         """From a run's record."""
-        return cls(**{**record, "limits": tuple(record["limits"])})
+        return cls(**record)
 
 
 def calibrate(
@@ -142,7 +144,7 @@ class _Pilot:
         posterior: LocalPosterior,
         auto: Auto,
         schedule: Schedule,
-        block: Any,
+        block: Block,
         flat: FlatWeights,
     ) -> None:
         self._posterior, self._budget, self._schedule = posterior, auto.budget, schedule
@@ -155,6 +157,11 @@ class _Pilot:
         given_gamma = _given(posterior.localization)
         self._gamma_is_free = given_gamma is None
         self._gamma = natural_localization(flat) if given_gamma is None else given_gamma
+        if self._gamma == 0 and self._given_nbeta is None:
+            raise ValueError(
+                "localization=0 leaves no scale to choose nbeta by; give nbeta as a number, or "
+                'localization="auto".'
+            )
         self._steps = 0
         self._noise = 0.0
         self._nbeta: float | None = None
@@ -221,7 +228,7 @@ class _Pilot:
             noise=self._noise,
             information=information if math.isfinite(information) else None,
             pilot_evaluations=self._steps + self._landscape.evaluations,
-            limits=self._limits(nbeta),
+            limit=self._limit(),
         )
 
     def _is_cool(self) -> bool:
@@ -230,7 +237,7 @@ class _Pilot:
         return bool(self._temperature < MOST_TEMPERATURE + chance)
 
     def _has_left(self, virial: Tensor, seen: Local, nbeta: float) -> bool:
-        """Whether the loss grows more slowly than linearly with distance, beyond doubt."""
+        """Whether the loss grows more slowly than the square of the distance, beyond doubt."""
         rise = nbeta * (float(seen.loss.mean()) - self._anchor_loss)  # of λ
         # Each half of a chain counts once: within it the virial varies slowly. The rise has the
         # variance of energy in equilibrium, λ, in each chain.
@@ -239,7 +246,7 @@ class _Pilot:
         return rise > 0 and float(virial.mean()) + 2 * error**0.5 < 2 * MIN_LOCALITY * rise
 
     def _tighten(self) -> None:
-        self._gamma *= RAISE
+        self._gamma *= RAISE_GAMMA
         self.agreed = 0
         self._restart()
         self._curvature = self._at_first = self._first_curvature()
@@ -259,16 +266,22 @@ class _Pilot:
                 nbeta = min(nbeta, RAISE * self._nbeta)
         self._nbeta = nbeta
         stiffest = (nbeta * h + gamma) ** 0.5
-        friction = max(DAMPING * gamma**0.5, STEP * self._noise * stiffest / (2 * HEAT))
+        softest = max(gamma**0.5, stiffest / self._quiet_stiffness**0.5)  # that can be mixed
+        friction = max(DAMPING * softest, STEP * self._noise * stiffest / (2 * HEAT))
         return nbeta, BAOAB(step_size=STEP / stiffest, friction=friction)
 
     @property
     def _stiffness(self) -> float:
         """κ, the most that can be mixed."""
-        quiet = (self._budget * STEP / RELAXATIONS) ** 2
         if not self._noise:
-            return quiet
-        return min(quiet, 2 * self._budget * HEAT / (NOISY_RELAXATIONS * self._noise))
+            return self._quiet_stiffness
+        noisy = 2 * self._budget * HEAT / (NOISY_RELAXATIONS * self._noise)
+        return min(self._quiet_stiffness, noisy)
+
+    @property
+    def _quiet_stiffness(self) -> float:
+        """κ, the most that can be mixed with exact gradients."""
+        return float((self._budget * STEP / RELAXATIONS) ** 2)
 
     @property
     def _information(self) -> float:
@@ -285,18 +298,18 @@ class _Pilot:
 
     @property
     def _reach(self) -> float:
-        return float(self._gamma**-0.5)
+        return float((self._gamma or natural_localization(self._flat)) ** -0.5)
 
-    def _limits(self, nbeta: float) -> tuple[str, ...]:
+    def _limit(self) -> str | None:
         if self._given_nbeta is not None:
-            return ()
+            return None
+        scale = self._gamma / self._curvature
         limits = {
-            "the budget": (self._budget * STEP / RELAXATIONS) ** 2 * self._gamma / self._curvature,
-            "the noise of minibatch gradients": self._stiffness * self._gamma / self._curvature,
+            "the budget": self._quiet_stiffness * scale,
+            "the noise of minibatch gradients": self._stiffness * scale,
             "the information in the data": self._most_informed,
         }
-        lowest = min(limits.values())
-        return tuple(name for name, limit in limits.items() if limit <= lowest * 1.001)[:1]
+        return min(limits, key=limits.__getitem__)
 
     def _first_curvature(self) -> float:
         """At w*, or where that is 0, at weights as far away as the tether lets them go."""

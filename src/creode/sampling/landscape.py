@@ -37,6 +37,7 @@ class Landscape:
     def __init__(self, block: Block, data: Samples, batch_size: int, seed: int) -> None:
         self._block, self._data, self._size = block, data, batch_size
         self._generator = torch.Generator().manual_seed(seed)
+        self._indices: dict[int, list[Tensor]] = {}  # the same at every place, to be compared
         self._stiffest: Tensor | None = None  # (C, P), the direction of the last search
         self.evaluations = 0  # gradients of a chain asked for
 
@@ -67,16 +68,17 @@ class Landscape:
 
     @torch.no_grad()
     def local(self, distinct: int | None = None) -> Local:
-        """Loss, gradient and noise at the present weights, from K minibatches of the data.
+        """Loss, gradient and noise at the present weights, from the same K minibatches each time.
 
         With `distinct`, of that many samples, repeated to the size of a batch.
         """
         size = distinct or self._size
-        indices = [self._draw(size) for _ in range(NUM_MINIBATCHES)]
+        if size not in self._indices:
+            self._indices[size] = [self._draw(size) for _ in range(NUM_MINIBATCHES)]
         total = torch.zeros_like(self._block.position)
         power = torch.zeros(len(total), dtype=total.dtype, device=total.device)
         loss = torch.zeros_like(power)
-        for index in indices:
+        for index in self._indices[size]:
             losses = self._block.differentiate(self._batch(index))
             self.evaluations += 1
             gradient = self._block.gradient

@@ -165,6 +165,8 @@ def find_calibration(
     probes: Mapping[str, Samples],
     plan: Plan,
     store: Store | None = None,
+    *,
+    on_round: Progress | None = None,
 ) -> Calibration:
     """What an automatic plan comes to: as the run's record says, else by a pilot, then recorded.
 
@@ -183,7 +185,9 @@ def find_calibration(
     given = replace(posterior, nbeta=1.0, localization=1.0)
     _prepare(given, probes, tried, ())  # what is wrong is said before the pilot
     mode = decide_mode(given, tried, store)
-    chosen = calibrate(posterior, plan.kernel, schedule, plan.execution, mode=mode)
+    chosen = calibrate(
+        posterior, plan.kernel, schedule, plan.execution, mode=mode, on_round=on_round
+    )
     if store is not None:
         store.resolve("calibration", chosen.record())
     return chosen

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from creode.sampling.probes import as_probes
 from creode.store import Store
 from creode.study.config import StudyConfig
 
+PILOT = "choosing settings"  # the name of the pilot, where units of work have theirs
 OnUnit = Callable[[str, int, int], None]  # unit, chain-steps done, chain-steps of the whole study
 
 
@@ -90,7 +92,9 @@ def run_study(
             store.resolve(name, decision)
         schedule = plan.schedule
         if isinstance(plan.kernel, Auto):
-            chosen = calibrate_study(study, probes=probes, data=data, store=store)
+            chosen = calibrate_study(
+                study, probes=probes, data=data, store=store, on_progress=on_progress
+            )
             schedule = chosen.schedule(schedule)
         per_unit = schedule.chains * schedule.num_steps
         total = per_unit * len(units)
@@ -131,6 +135,7 @@ def calibrate_study(
     probes: Mapping[str, Samples] | None = None,
     data: Samples | None = None,
     store: Store | None = None,
+    on_progress: OnUnit | None = None,
 ) -> Calibration:
     """The settings of a study with the automatic sampler, recorded in the store if there is one.
 
@@ -149,7 +154,13 @@ def calibrate_study(
         localization=study.localization,
         component=expand(model, study.components)[0],
     )
-    return find_calibration(posterior, probes or {}, study.plan(), store)
+    return find_calibration(
+        posterior,
+        probes or {},
+        study.plan(),
+        store,
+        on_round=None if on_progress is None else partial(on_progress, PILOT),
+    )
 
 
 def open_draws(path: str | Path) -> xr.DataTree:
