@@ -34,7 +34,6 @@ from creode.testbeds.deep_linear import DeepLinear
 
 CHAINS = 4
 NUM_SAMPLES = 2000  # of networks that are read with minibatches
-LITERATURE = {"step_size": 1e-4, "localization": 1.0}  # with n_beta = n / log n, as in devinterp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,29 +75,8 @@ def automatic(net: DeepLinear, batch_size: int, budget: int) -> tuple[Any, int]:
     return tree, budget
 
 
-def literature(kernel: Any) -> Callable[[DeepLinear, int, int], tuple[Any, int]]:
-    """A kernel at nβ = n/log n and γ = 1, as papers do."""
-
-    def run(net: DeepLinear, batch_size: int, budget: int) -> tuple[Any, int]:
-        n = NUM_SAMPLES  # fewer samples of the same second moment have the same loss
-        posterior = creode.LocalPosterior(
-            net.model, net.task, net.data,
-            nbeta=n / math.log(n), localization=LITERATURE["localization"],
-        )  # fmt: skip
-        steps = max(budget // 500, 1)
-        tree = creode.sample(
-            posterior, sampler=kernel, chains=CHAINS, batch_size=batch_size,
-            burnin=budget // 4, draws=3 * budget // 4 // steps, steps_per_draw=steps,
-        )  # fmt: skip
-        return tree, budget
-
-    return run
-
-
 METHODS: dict[str, Callable[[DeepLinear, int, int], tuple[Any, int]]] = {
     "creode auto": automatic,
-    "SGLD, n/log n": literature(creode.SGLD(step_size=LITERATURE["step_size"])),
-    "RMSPropSGLD, n/log n": literature(creode.RMSPropSGLD(step_size=LITERATURE["step_size"])),
 }
 
 

@@ -3,8 +3,8 @@
 The rule, with N gradient evaluations of a chain to spend:
 
 * γ: the tether gives the weights the spread of a fresh initialisation, 1/fan-in, so it holds chains
-  where the network still computes something; doubled while the curvature there is
-  more than four times that at w*, or the loss grows more slowly than its square.
+  where the network still computes something; raised by 2, 4, 8, … while the curvature where chains
+  are is more than four times that at w*, or the loss grows more slowly than the distance squared.
 * κ = nβ h/γ, how much stiffer the stiffest direction (h, the largest curvature where the chains
   are) is than the tether: as large as lets a chain relax RELAXATIONS times along the flattest
   direction in N steps, since what κ does not resolve biases λ̂. Without gradient noise it is
@@ -58,7 +58,7 @@ ROUND_SHARE = 0.03  # of the budget, steps of one round
 MIN_LOCALITY = 0.8  # 1 where the loss grows as the square of the distance, less where it flattens
 MOST_TEMPERATURE = 1.2  # above, the steps are too large; NaN is above
 MOST_GROWTH = 4.0  # of the curvature from w* to where the chains are
-RAISE_GAMMA = 2.0  # when a round shows that it was too small
+RAISE_GAMMA = 2.0  # when a round shows that it was too small; its square the second time, …
 RAISE = 4.0  # of h, when a round shows that it was too small; of nβ at the most
 
 
@@ -162,6 +162,7 @@ class _Pilot:
                 "localization=0 leaves no scale to choose nbeta by; give nbeta as a number, or "
                 'localization="auto".'
             )
+        self._tightened = 0  # how often γ was raised
         self._steps = 0
         self._noise = 0.0
         self._nbeta: float | None = None
@@ -246,7 +247,8 @@ class _Pilot:
         return rise > 0 and float(virial.mean()) + 2 * error**0.5 < 2 * MIN_LOCALITY * rise
 
     def _tighten(self) -> None:
-        self._gamma *= RAISE_GAMMA
+        self._tightened += 1
+        self._gamma *= RAISE_GAMMA**self._tightened
         self.agreed = 0
         self._restart()
         self._curvature = self._at_first = self._first_curvature()
