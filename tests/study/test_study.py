@@ -10,7 +10,8 @@ import creode
 from creode.components import list as list_components
 from creode.data import load
 from creode.models import load_model
-from creode.study import Readings, StudyConfig, open_draws, run_study
+from creode.study import Readings, StudyConfig, calibrate_study, open_draws, run_study
+from creode.study.run import PILOT
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +151,24 @@ def test_plurals_of_kinds_stand_for_every_part_of_the_kind(models):
     model = load_model(models / "step_000012")
     heads = [c.name for c in list_components(model) if c.kind == "head"]
     assert expand(model, ("heads", "full", "l0h0")) == [*heads, "full"]
+
+
+def test_a_pilot_on_the_last_checkpoint_chooses_for_the_whole_study(models, tmp_path):
+    automatic = {"sampler": {"name": "auto", "budget": 200}, "nbeta": "auto"}
+    automatic |= {"localization": "auto", "schedule": {"chains": 2, "batch_size": 8}}
+    study = StudyConfig.model_validate(tiny_study(models, **automatic))
+    seen = []
+    tree = run_study(study, tmp_path / "run", on_progress=lambda *now: seen.append(now[0]))
+    units = [node.attrs for node in tree.subtree if "nbeta" in node.attrs]
+    assert len(units) == 5
+    assert len({(unit["nbeta"], unit["localization"], unit["sampler"]) for unit in units}) == 1
+    alone = calibrate_study(study)
+    assert alone.nbeta == units[0]["nbeta"]
+    assert seen[0] == PILOT
+    first_unit = seen.index(next(name for name in seen if name != PILOT))
+    assert PILOT not in seen[first_unit:]
+    readings = Readings(tmp_path / "run")
+    assert readings.report().config["chosen"]["calibration"] == alone.record()
+    again = []
+    run_study(study, tmp_path / "run", on_progress=lambda *now: again.append(now[0]))
+    assert again == []

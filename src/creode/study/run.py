@@ -92,10 +92,11 @@ def run_study(
             store.resolve(name, decision)
         schedule = plan.schedule
         if isinstance(plan.kernel, Auto):
-            chosen = calibrate_study(
-                study, probes=probes, data=data, store=store, on_progress=on_progress
-            )
-            schedule = chosen.schedule(schedule)
+            if "calibration" not in store.resolved:
+                calibrate_study(
+                    study, probes=probes, data=data, store=store, on_progress=on_progress
+                )
+            schedule = Calibration.of(store.resolved["calibration"]).schedule(schedule)
         per_unit = schedule.chains * schedule.num_steps
         total = per_unit * len(units)
         model, held = first, series[0]
