@@ -135,6 +135,20 @@ def test_a_wide_error_is_noted_and_not_held_against_the_reading():
     assert not verdict(replace(HEALTHY, llc_se=1.9)).notes
 
 
+def test_flat_directions_that_drift_under_a_converged_loss_are_noted():
+    found = verdict(replace(HEALTHY, rhat_distance=1.4))
+    assert found.ok
+    assert found.notes.startswith("R-hat of the distance to w* is 1.40, above 1.05: flat")
+    assert "although the loss has converged" in found.notes
+
+
+@pytest.mark.parametrize("change", [{"rhat": 1.2}, {"ess": 30.0}])
+def test_flat_directions_that_drift_with_a_loss_that_has_not_converged_are_a_reason(change):
+    found = verdict(replace(HEALTHY, rhat_distance=1.4, **change))
+    assert "flat directions still drift, so use" in found.reasons
+    assert not found.notes
+
+
 def test_chains_can_be_judged_without_a_reading():
     chains = Evidence(num_chains=4, num_draws=200, ess=600.0, rhat=1.3)
     found = verdict(chains, checks=CHAIN_CHECKS, notes=())
