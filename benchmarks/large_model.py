@@ -72,7 +72,7 @@ def creode_command(llama: Llama, component: str, runs: Path, draws: int) -> list
         "--data", llama.text, "--length", str(llama.length), "--limit", str(llama.sequences),
         "--batch-size", str(BATCH_SIZE), "--chains", str(CHAINS), "--draws", str(draws),
         "--burnin", "0", "--steps-per-draw", "1", "--nbeta", "30", "--localization", "100",
-        "--step-size", "1e-7", "--component", component, "--json",
+        "--sampler", "sgld", "--step-size", "1e-7", "--component", component, "--json",
         "--out", Path(tempfile.mkdtemp(dir=runs)) / "run",
     ]  # fmt: skip
 

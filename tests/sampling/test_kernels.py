@@ -38,8 +38,7 @@ class OneChain:
             scratch=torch.empty(1, P, dtype=torch.float64),
             slots=self.slots,
         )
-        self.kernel.arrive(at, TARGET, step=self.num_steps)
-        self.kernel.leave(at, TARGET, step=self.num_steps, burnin=burnin)
+        self.kernel.move(at, TARGET, step=self.num_steps, burnin=burnin)
         self.num_steps += 1
 
 

@@ -41,14 +41,12 @@ class BAOAB:
     def __post_init__(self) -> None:
         check_positive("BAOAB", step_size=self.step_size, friction=self.friction)
 
-    def arrive(self, at: Coordinates, target: Target, *, step: int) -> None:
-        """The closing kick B of the step that led here; the first step has none."""
-        if step > 0:
-            self._kick(at, target)
+    def move(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:
+        """B, A, O, A; the closing B waits for the gradient at the new weights.
 
-    def leave(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:
-        """B, A, O, A; the closing B waits for the gradient at the new weights."""
-        self._kick(at, target)
+        There it is one kick with the opening B of the next step; only the first step has none.
+        """
+        self._kick(at, target, self.step_size if step > 0 else self.step_size / 2)
         momentum = at.slots["momentum"]
         half = self.step_size / 2
         keep = math.exp(-self.friction * self.step_size)
@@ -56,9 +54,8 @@ class BAOAB:
         momentum.mul_(keep).add_(at.noise, alpha=math.sqrt(1 - keep**2))
         at.position.add_(momentum, alpha=half)
 
-    def _kick(self, at: Coordinates, target: Target) -> None:
-        half = self.step_size / 2
+    def _kick(self, at: Coordinates, target: Target, length: float) -> None:
         momentum = at.slots["momentum"]
-        momentum.add_(at.gradient, alpha=-half * target.nbeta)
+        momentum.add_(at.gradient, alpha=-length * target.nbeta)
         displacement = torch.sub(at.position, at.anchor, out=at.scratch)
-        momentum.add_(displacement, alpha=-half * target.localization)
+        momentum.add_(displacement, alpha=-length * target.localization)

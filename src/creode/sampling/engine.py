@@ -1,4 +1,4 @@
-"""The loop: gradient, arrive, observe, leave. There is no other.
+"""The loop: gradient, observe, move. There is no other.
 
 Here: one block of chains from its start (or a snapshot) to its last draw.
 Not here: kernels, how gradients are computed (sequential.py, vectorised.py), what is kept
@@ -128,7 +128,7 @@ class Engine:
         self._recorder.restore(copy.deepcopy(state["recorder"]))
 
     def _advance(self) -> None:
-        problem, schedule, step = self._problem, self._problem.schedule, self._step
+        schedule, step = self._problem.schedule, self._step
         index, batch = self._batch(step)
         losses = self._block.differentiate(batch)
         since = step - schedule.burnin
@@ -140,19 +140,18 @@ class Engine:
         draw = since // schedule.steps_per_draw if since >= 0 and ends_window else None
         if draw is None:
             for at in self._pieces():
-                problem.kernel.arrive(at, problem.target, step=step)
-                self._leave(at, step)
+                self._move(at, step)
         else:
             self._score_probes(draw)
-            self._recorder.draw(draw, self._measure_and_leave(step))
+            self._recorder.draw(draw, self._measure_and_move(step))
         self._block.moved()
         self._step += 1
 
-    def _leave(self, at: Coordinates, step: int) -> None:
+    def _move(self, at: Coordinates, step: int) -> None:
         problem = self._problem
-        problem.kernel.leave(at, problem.target, step=step, burnin=problem.schedule.burnin)
+        problem.kernel.move(at, problem.target, step=step, burnin=problem.schedule.burnin)
 
-    def _measure_and_leave(self, step: int) -> dict[str, Tensor]:
+    def _measure_and_move(self, step: int) -> dict[str, Tensor]:
         """The scalars (C,) of the draw at the present weights; then the move, while at it."""
         problem = self._problem
         kernel, target, size = problem.kernel, problem.target, self._flat.size
@@ -163,11 +162,10 @@ class Engine:
             if kernel.has_momentum:
                 momentum = at.slots["momentum"]
                 kinetic += _dot(momentum, momentum)
-            kernel.arrive(at, target, step=step)
             displacement = torch.sub(at.position, at.anchor, out=at.scratch)
             radial += _dot(displacement, at.gradient)
             distance += _dot(displacement, displacement)
-            self._leave(at, step)
+            self._move(at, step)
         loss_virial = target.nbeta * radial
         scalars = {
             "loss_virial": loss_virial,

@@ -1,9 +1,8 @@
 """What every kernel shares: the target it samples and the coordinates it moves.
 
-A kernel is a frozen configuration with two moves on flat coordinates. `arrive` completes the step
-that led to the present weights, once their gradient is known; observables are read between the
-two; `leave` makes the next step. Both write in place and treat each coordinate alike, so one
-implementation serves one chain cut into chunks and many chains side by side.
+A kernel is a frozen configuration with one move on flat coordinates, from weights whose gradient is
+known to the next; observables are read before it. It writes in place and treats each coordinate
+alike, so one implementation serves one chain cut into chunks and many chains side by side.
 
 Here: the target, the coordinates of a move, the protocol.
 Not here: the kernels (one file each), gradients (sequential.py, vectorised.py), the loop
@@ -65,11 +64,7 @@ class Kernel(Protocol):
         """Value at which "constant" slots start."""
         ...
 
-    def arrive(self, at: Coordinates, target: Target, *, step: int) -> None:
-        """Complete the step that led here, now that the gradient is known; no weight moves."""
-        ...
-
-    def leave(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:
+    def move(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:
         """Move to the next weights; what a kernel learns it learns while step < burnin."""
         ...
 

@@ -51,10 +51,7 @@ class RMSPropSGLD:
         """v before the first gradient."""
         return self.start
 
-    def arrive(self, at: Coordinates, target: Target, *, step: int) -> None:
-        """Nothing: a step ends with its noise."""
-
-    def leave(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:
+    def move(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:
         """Update v, then the step above; with `freeze` v rests after burn-in (of at least 1)."""
         v = at.slots["second_moment"]
         num_gradients = min(step + 1, max(burnin, 1)) if self.freeze else step + 1  # t

@@ -34,10 +34,7 @@ class SGLD:
     def __post_init__(self) -> None:
         check_positive("SGLD", step_size=self.step_size)
 
-    def arrive(self, at: Coordinates, target: Target, *, step: int) -> None:
-        """Nothing: a step of SGLD ends with its noise."""
-
-    def leave(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:
+    def move(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:
         """w' = w − ε/2 [nβ ∇L_m(w) + γ (w − w*)] + √ε ξ."""
         half = self.step_size / 2
         at.position.lerp_(at.anchor.expand_as(at.position), half * target.localization)
