@@ -101,6 +101,9 @@ def test_settings_can_be_chosen_by_a_pilot_before_or_in_the_run(run, tmp_path):
         ((*AUTO, "--draws", 20), "sampler auto chooses draws; give --budget"),
         ((*AUTO, "--nbeta", "some"), "--nbeta must be a number or auto, got 'some'"),
         ((*AUTO, "--budget", 3), "budget must be a whole number"),
+        ((*AUTO, "--nbeta", -3), "nbeta must be 'auto' or a finite number"),
+        ((*AUTO, "--sampler", "sgld", "--step-size", 1e-5), "give nbeta as a number"),
+        ((*AUTO, "--sampler", "baoab", "--nbeta", 3, "--localization", 1), "needs step_size, fric"),
         ((*AUTO, "--settings", "pyproject.toml"), "pyproject.toml"),
         ((*LLC, "--settings", "some.json"), "some.json"),
         (("components", "nowhere/at/all"), "nowhere/at/all"),
@@ -118,6 +121,7 @@ def test_a_mistake_is_one_sentence_on_stderr_and_exit_code_1(run, arguments, mes
     assert result.stdout == ""
     assert message in " ".join(result.stderr.split())
     assert "Traceback" not in result.output
+    assert "pydantic" not in result.output
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -62,7 +62,9 @@ def note(message: str) -> None:
 
 def fail(error: BaseException) -> None:
     """An error in one sentence, on stderr."""
-    stderr.print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+    stderr.print(
+        f"[bold red]error[/] {_escaped(_sentence(error))}", highlight=False, soft_wrap=True
+    )
 
 
 def readings_table(records: Sequence[Mapping[str, Any]]) -> Table:
@@ -129,3 +131,16 @@ def _escaped(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
+
+
+def _sentence(error: BaseException) -> str:
+    """The error's message; of a configuration's errors, where and what each is."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = []
+    for one in error.errors():
+        message = one["msg"].removeprefix("Value error, ")
+        found.append(": ".join([*(str(part) for part in one["loc"]), message]))
+    return "; ".join(found)

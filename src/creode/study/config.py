@@ -6,11 +6,12 @@ Not here: running it (run.py), what is concluded (readings.py).
 
 from __future__ import annotations
 
-from dataclasses import fields
+import math
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from creode import tasks
 from creode.data import Samples, load
@@ -83,10 +84,14 @@ class SamplerConfig(BaseModel):
                 f"sampler {self.name!r} has no setting {', '.join(sorted(set(given) - known))}; "
                 f"it has {', '.join(sorted(known))}."
             )
-        try:
-            return kind(**given)  # type: ignore[no-any-return]
-        except TypeError as error:
-            raise ValueError(f"sampler {self.name!r}: {error}.") from error
+        missing = [
+            field.name
+            for field in fields(kind)
+            if field.default is MISSING and field.name not in given
+        ]
+        if missing:
+            raise ValueError(f"sampler {self.name!r} needs {', '.join(missing)}.")
+        return kind(**given)  # type: ignore[no-any-return]
 
 
 class StudyConfig(_Strict):
@@ -105,6 +110,20 @@ class StudyConfig(_Strict):
     localization: float | Literal["auto"] = "auto"
     schedule: Schedule = Schedule()
     execution: Execution = Execution()
+
+    @model_validator(mode="after")
+    def _check_strengths(self) -> Self:
+        for name in ("nbeta", "localization"):
+            value = getattr(self, name)
+            if value == "auto":
+                if self.sampler.name != Auto.name:
+                    raise ValueError(
+                        f"{name} 'auto' is chosen by sampler 'auto'; with sampler "
+                        f"{self.sampler.name!r} give {name} as a number."
+                    )
+            elif not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be 'auto' or a finite number ≥ 0, got {value!r}.")
+        return self
 
     def plan(self) -> Plan:
         """Kernel, schedule and execution."""
