@@ -34,7 +34,7 @@ ResolvedMode = Literal["sequential", "vectorised"]
 MOST_WEIGHTS = 4_000_000  # of all chains together; above, bookkeeping is a small part of a step
 LONG_STEP = 0.1  # seconds; likewise
 LEAST_GAIN = 1.15  # what side by side must gain to be worth its memory, and to be chosen stably
-NUM_TIMINGS = 7
+NUM_TIMINGS = 15  # steps; the first few are slow to warm up
 
 
 def make_block(
