@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from machine import available_cores, machine
-from networks import Shape, shapes
+from networks import SEED, Shape, shapes
 from report import note
 
 import creode
@@ -127,6 +127,7 @@ def summary(results: list[Result]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seed", type=int, default=SEED, help="of the networks")
     parser.add_argument("--count", type=int, default=24, help="networks")
     parser.add_argument("--least", type=float, default=30, help="weights of the smallest")
     parser.add_argument("--most", type=float, default=1e4, help="weights of the largest")
@@ -139,7 +140,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     warnings.simplefilter("ignore")
-    networks = shapes(given.count, least=given.least, most=given.most)
+    networks = shapes(given.count, least=given.least, most=given.most, seed=given.seed)
     sizes: list[int | None] = [*([] if given.no_exact else [None]), *given.batch_sizes]
     rows = []
     for batch_size in sizes:

@@ -33,11 +33,6 @@ MIN_ESS = 100.0
 # chains; at 1.05 chains disagree by a third of their spread.
 MAX_RHAT = 1.05
 
-# Chains that lie at different places along flat directions and still agree in the loss show that
-# it does not depend on the place. So these directions may disagree more than the loss, and are then
-# told of in a note; beyond this the chains have hardly begun to move along them.
-MAX_RHAT_DISTANCE = 1.5
-
 # λ̂ of a quadratic is proportional to the virial of its stiff directions: a tenth of heating or of
 # missing spread is a tenth of λ̂, the size of differences that are read between checkpoints.
 VIRIAL_TOLERANCE = 0.1
@@ -135,18 +130,14 @@ def disagreeing_chains(e: Evidence) -> str | None:
 
 
 def disagreeing_distances(e: Evidence) -> str | None:
-    """The chains' distances from w* disagree, or drift, far more than a converged loss allows."""
-    if not e.rhat_distance > (MAX_RHAT_DISTANCE if _loss_has_converged(e) else MAX_RHAT):
+    """The chains' distances from w* disagree, or drift; told apart by whether the loss does too."""
+    if not e.rhat_distance > MAX_RHAT:
         return None
-    return f"{_drift(e)}, so use more burn-in, longer chains or a larger localization"
-
-
-def unmixed_distances(e: Evidence) -> str | None:
-    """The loss has converged and flat directions have not."""
-    if not _loss_has_converged(e) or not MAX_RHAT < e.rhat_distance <= MAX_RHAT_DISTANCE:
-        return None
+    converged = e.rhat <= MAX_RHAT and e.ess >= MIN_ESS
     return (
-        f"{_drift(e)} although the loss has converged: the chains agree on it at different places"
+        f"R-hat of the distance to w* is {e.rhat_distance:.2f}, above {MAX_RHAT}: flat directions "
+        f"still drift{' although the loss has converged' if converged else ''}, so use more "
+        "burn-in, longer chains or a larger localization"
     )
 
 
@@ -266,7 +257,7 @@ CHAIN_CHECKS: tuple[Check, ...] = (
     off_temperature,
 )
 LLC_CHECKS: tuple[Check, ...] = (below_zero, above_bound, left_basin, no_error)
-LLC_NOTES: tuple[Check, ...] = (control, other_loss_falls, wide_error, unmixed_distances)
+LLC_NOTES: tuple[Check, ...] = (control, other_loss_falls, wide_error)
 
 
 def verdict(
@@ -278,17 +269,6 @@ def verdict(
     reasons = [sentence for check in checks if (sentence := check(evidence)) is not None]
     remarks = [sentence for check in notes if (sentence := check(evidence)) is not None]
     return Verdict(ok=not reasons, reasons="; ".join(reasons), notes="; ".join(remarks))
-
-
-def _loss_has_converged(e: Evidence) -> bool:
-    return e.rhat <= MAX_RHAT and e.ess >= MIN_ESS
-
-
-def _drift(e: Evidence) -> str:
-    return (
-        f"R-hat of the distance to w* is {e.rhat_distance:.2f}, above {MAX_RHAT}: flat directions "
-        "still drift"
-    )
 
 
 def _pm(value: float, error: float) -> str:
