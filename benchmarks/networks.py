@@ -1,6 +1,6 @@
 """Deep linear networks of many shapes, at the deepest point of their fibre, where λ is known.
 
-Here: which networks; drawn once from a seed that was fixed before any was looked at.
+Here: which networks, by a seed. Settings were compared on those of SEED: judge on another.
 Not here: reading them (accuracy.py).
 """
 
