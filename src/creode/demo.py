@@ -1,7 +1,7 @@
 """The demo: a small decoder trained on the embedded corpus, and what is read of it.
 
 Here: its sizes and settings, full and quick.
-Not here: training (training/), sampling and readings (study/), the command (cli.py).
+Not here: training (training/), sampling and readings (study/), the command (cli/).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One study: model(s), data and what to read, as a checked config; its units of work; its readings.
 
 Here: configuration (config.py), planning and running (run.py), what is concluded (readings.py).
-Not here: commands (cli.py), the demo (demo.py).
+Not here: commands (cli/), the demo (demo.py).
 """
 
 from creode.study.config import DataConfig, SamplerConfig, StudyConfig

@@ -1,7 +1,7 @@
 """What commands show people: progress with time left on stderr, tables on stdout.
 
 Here: progress bars, the table of readings, errors in one sentence.
-Not here: commands (cli.py), numbers (study/).
+Not here: commands (cli/), numbers (study/).
 """
 
 from __future__ import annotations

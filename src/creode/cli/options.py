@@ -1,7 +1,7 @@
 """Options that commands share: their types and help, and what their texts become.
 
 Here: annotated types for typer, and the parsing of values with a form of their own.
-Not here: the commands (cli.py).
+Not here: the commands.
 """
 
 from __future__ import annotations

@@ -1,0 +1,16 @@
+"""The command line: parses, calls study, prints. No mathematics.
+
+Here: a command a file; the options they share (options.py); how things look (console.py).
+Not here: what they do (study/, training/, demo.py).
+Results go to stdout, progress and messages to stderr; the exit code is 0 only if it worked.
+"""
+
+from creode.cli import calibrate, components, demo, llc, rerun, train, view  # the commands
+from creode.cli.app import app
+
+__all__ = ["app", "calibrate", "components", "demo", "llc", "main", "rerun", "train", "view"]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
