@@ -36,6 +36,7 @@ def draw(testbed, *, sampler=None, component="full", mode="sequential", **option
         options.pop("probes", None),
         sampler=sampler or SGLD(step_size=4e-3),
         execution=execution,
+        observables=options.pop("observables", None),
         out=options.pop("out", None),
         on_progress=options.pop("on_progress", None),
         **settings | options,

@@ -91,7 +91,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(kernel, mode, tmp_path, mon
 
         return draw(
             testbed, sampler=kernel, mode=mode, probes=probes, traces=("some",), out=out,
-            on_progress=on_progress,
+            observables={"far": distance, "some": "some"}, on_progress=on_progress,
         )  # fmt: skip
 
     whole = run(tmp_path / "whole")
@@ -103,6 +103,10 @@ def test_an_interrupted_run_ends_with_the_same_bytes(kernel, mode, tmp_path, mon
     assert contents(tmp_path / "whole") == contents(tmp_path / "broken")
     assert_same(whole, creode.open_draws(tmp_path / "broken"))
     assert_same(whole, run(None))  # in memory: the same draws
+
+
+def distance(model):
+    return model.displacement().square().sum()
 
 
 def contents(directory):

@@ -7,7 +7,7 @@ Dimensions: C chains, P sampled weights, m samples of a batch, B samples of a pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
@@ -37,6 +37,10 @@ class Block(Protocol):
 
     def losses(self, batch: Batch) -> Losses:
         """Losses (C, B[, T]) of one batch (B, ...) under every chain's weights."""
+        ...
+
+    def evaluate(self, function: Callable[[nn.Module], Tensor]) -> Tensor:
+        """A scalar function of the model under every chain's weights, (C,)."""
         ...
 
     def moved(self) -> None:

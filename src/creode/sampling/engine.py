@@ -20,9 +20,10 @@ from creode.data import Samples
 from creode.sampling.block import BatchLosses, Block, in_batches
 from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Coordinates, Kernel, Target
+from creode.sampling.observables import LOSS, Observable
 from creode.sampling.probes import DATA_PROBE, Baseline, Probe
 from creode.sampling.randomness import Minibatches, Noise, stream_seed
-from creode.sampling.recorder import Recorder
+from creode.sampling.recorder import Recorder, mean_loss
 from creode.sampling.schedule import Schedule
 from creode.sampling.window import Window
 from creode.tasks import Batch, Losses
@@ -40,6 +41,7 @@ class Problem:
     data: Samples  # on the device of the weights
     baseline: Baseline | None  # None: the probe named "data" stands for the data
     probes: Sequence[Probe]
+    observables: Sequence[Observable] = ()  # beside the loss
     unit: tuple[str, ...] = ()  # names the unit of work in the seeds
 
 
@@ -60,7 +62,15 @@ class Engine:
         self._minibatches = Minibatches(
             seeds["minibatch"], population=len(problem.data), size=schedule.batch_size
         )
-        self._recorder = Recorder(len(chains), schedule.draws, problem.probes, schedule.traces)
+        observed = [LOSS, *(observable.name for observable in problem.observables)]
+        self._observes = bool(problem.probes or problem.observables)
+        self._recorder = Recorder(
+            len(chains),
+            schedule.draws,
+            problem.probes,
+            schedule.traces,
+            observed if self._observes else (),
+        )
         self._slots = {
             name: torch.full_like(block.position, kernel.slot_start) for name in kernel.slots
         }
@@ -102,7 +112,8 @@ class Engine:
 
     def tree(self) -> Any:
         """The record of the block, an xarray.DataTree."""
-        return self._recorder.tree(self._first_chain)
+        init = [observable.init for observable in self._problem.observables]
+        return self._recorder.tree(self._first_chain, [0.0, *init] if self._observes else ())
 
     def state(self) -> dict[str, Any]:
         """Everything the rest of the run depends on."""
@@ -142,7 +153,8 @@ class Engine:
             for at in self._pieces():
                 self._move(at, step)
         else:
-            self._score_probes(draw)
+            if self._observes:
+                self._observe(draw, losses, index)
             self._recorder.draw(draw, self._measure_and_move(step))
         self._block.moved()
         self._step += 1
@@ -178,12 +190,26 @@ class Engine:
             scalars |= self._window.close()
         return scalars
 
-    def _score_probes(self, draw: int) -> None:
+    def _observe(self, draw: int, losses: BatchLosses, index: Tensor | None) -> None:
+        """Score the probes at the present weights, and record them with the observables."""
         problem = self._problem
-        for probe in problem.probes:
-            stands_for_data = probe.name == DATA_PROBE and problem.baseline is None
-            losses = self._probe_losses(probe)
-            self._recorder.probe(draw, probe.name, losses, stands_for_data=stands_for_data)
+        scored = {probe.name: self._probe_losses(probe) for probe in problem.probes}
+        if self._window is not None:
+            excess = self._window.excess(losses, index)
+        else:
+            data = next(probe for probe in problem.probes if probe.name == DATA_PROBE)
+            excess = mean_loss(scored[DATA_PROBE]) - data.init_loss
+        observed = [excess]
+        for observable in problem.observables:
+            value = (
+                mean_loss(scored[observable.of])
+                if isinstance(observable.of, str)
+                else self._block.evaluate(observable.of).double()
+            )
+            observed.append(value - observable.init)
+        self._recorder.observe(draw, torch.stack(observed, 1), scored)
+        if self._window is None:
+            self._recorder.stand_for_data(draw, data)
 
     def _probe_losses(self, probe: Probe) -> Losses:
         pieces = [

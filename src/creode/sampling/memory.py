@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from creode.data import Samples
+from creode.sampling.comoments import num_blocks
 from creode.sampling.schedule import Schedule
 from creode.tasks import Task, as_losses
 
-MOMENT_BYTES = 32  # of a unit and chain: mean, squares, and the two temporaries of an update
+MOMENT_BYTES = 8  # of a unit and chain, each: sums of ℓ² and of ℓ and φℓ by block; temporaries
 TRACE_BYTES = 4  # of a unit, chain and draw
 
 
@@ -35,7 +36,11 @@ def available_bytes() -> int | None:
 
 @torch.no_grad()
 def check_memory(
-    model: nn.Module, task: Task, probes: Mapping[str, Samples], schedule: Schedule
+    model: nn.Module,
+    task: Task,
+    probes: Mapping[str, Samples],
+    schedule: Schedule,
+    num_observables: int = 1,
 ) -> None:
     """Raise ValueError, naming the probe, if the record would not fit into memory."""
     available = available_bytes()
@@ -44,7 +49,8 @@ def check_memory(
     for name, samples in probes.items():
         one = as_losses(task(model, samples.batch(torch.arange(1))))
         units = len(samples) * one.values.numel() * schedule.chains
-        needed = units * MOMENT_BYTES
+        blocks = num_blocks(schedule.draws) * (1 + num_observables)
+        needed = units * MOMENT_BYTES * (3 + 2 * blocks)  # the result is as large as the sums
         if name in schedule.traces:
             needed += units * schedule.draws * TRACE_BYTES
         if needed > available:

@@ -44,6 +44,11 @@ class Probe:
                 "samples on which the trained model's loss is not finite."
             )
 
+    @property
+    def init_loss(self) -> float:
+        """L(w*) on the probe: the mean of ℓ_z(w*) over its counted units, nats."""
+        return float(self.init.values.double().sum() / self.init.mask.sum())
+
 
 @dataclass(frozen=True, eq=False)
 class Baseline:

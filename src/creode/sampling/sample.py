@@ -6,7 +6,7 @@ Not here: running the chains (unit.py), studies of many checkpoints or component
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack
 
 import xarray as xr
@@ -14,6 +14,7 @@ import xarray as xr
 from creode.posterior import LocalPosterior
 from creode.sampling.auto import Auto
 from creode.sampling.kernel import Kernel
+from creode.sampling.observables import WeightFunction, as_observables
 from creode.sampling.probes import as_probes
 from creode.sampling.schedule import Execution, Schedule
 from creode.sampling.unit import Plan, Progress, describe, run_posterior
@@ -35,6 +36,7 @@ def sample(
     posterior: LocalPosterior,
     probes: Mapping[str, Any] | None = None,
     *,
+    observables: Mapping[str, WeightFunction | str] | Sequence[str] | None = None,
     sampler: Kernel | Auto | Literal["auto"] = "auto",
     out: str | None = None,
     execution: Execution | None = None,
@@ -46,6 +48,10 @@ def sample(
     Args:
         posterior: what is sampled. Its model leaves as it came.
         probes: named sets of samples whose losses are recorded at every draw.
+        observables: what is observed at every draw beside the excess loss of the data: names of
+            probes (their mean loss), or a mapping from names to functions of the model that return
+            a scalar tensor (or to names of probes). Their covariance with the loss of every unit
+            of every probe is kept.
         sampler: "auto" or `Auto(budget=...)`: a pilot chooses kernel, step size, burn-in and
             number of draws, and nβ and γ where the posterior leaves them "auto"; or a kernel,
             for example `SGLD(step_size=1e-5)`.
@@ -55,8 +61,10 @@ def sample(
         **schedule: chains, draws, burnin, steps_per_draw, batch_size, seed, traces.
 
     Returns:
-        A tree: at the root losses and diagnostics with dims (chain, draw); one child
-        `probes/<name>` a probe, with moments of each unit's loss.
+        A tree: at the root losses and diagnostics with dims (chain, draw), and `observed` (chain,
+        draw, observable), deviations from w*; one child `probes/<name>` a probe, with moments of
+        each unit's loss and `cov` (chain, block, observable, sample[, token]), whose mean over
+        blocks of draws is each chain's covariance.
 
     Raises:
         ValueError: a setting, the data or the model cannot give a learning coefficient; or `out`
@@ -69,13 +77,16 @@ def sample(
         _refuse_lengths(schedule)
     plan = Plan(kernel=kernel, schedule=Schedule(**schedule), execution=execution or Execution())
     named = as_probes(probes)
+    observed = as_observables(observables, named)
     if out is None:
-        return run_posterior(posterior, named, plan, on_progress=on_progress)
+        return run_posterior(posterior, named, plan, observables=observed, on_progress=on_progress)
     from creode.store import Store
 
-    config = {"kind": "sample", **plan.record(), **describe(posterior, named)}
+    config = {"kind": "sample", **plan.record(), **describe(posterior, named, observed)}
     with Store.open(out, config) as store:
-        return run_posterior(posterior, named, plan, store=store, on_progress=on_progress)
+        return run_posterior(
+            posterior, named, plan, observables=observed, store=store, on_progress=on_progress
+        )
 
 
 def _refuse_lengths(schedule: ScheduleFields) -> None:

@@ -7,6 +7,8 @@ Not here: several chains at once (vectorised.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -85,6 +87,12 @@ class SequentialBlock:
         with autocast(self._flat.device, self._forward_dtype):
             losses = as_losses(self._task(self._model, batch))
         return Losses(losses.values[None], losses.mask[None])
+
+    @torch.no_grad()
+    def evaluate(self, function: Callable[[nn.Module], Tensor]) -> Tensor:
+        """A scalar function of the model under the chain's weights, (1,)."""
+        with autocast(self._flat.device, self._forward_dtype):
+            return function(self._model).reshape(1)
 
     def moved(self) -> None:
         """Write the moved weights into the parameters that are sampled in part."""

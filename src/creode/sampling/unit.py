@@ -29,6 +29,7 @@ from creode.sampling.engine import Engine, Problem
 from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Kernel, Target
 from creode.sampling.memory import check_memory
+from creode.sampling.observables import WeightFunction, at_anchor, describe_observables
 from creode.sampling.probes import (
     DATA_PROBE,
     Probe,
@@ -64,8 +65,12 @@ class Plan:
         }
 
 
-def describe(posterior: LocalPosterior, probes: Mapping[str, Samples]) -> dict[str, Any]:
-    """What identifies a posterior and its probes, as plain values."""
+def describe(
+    posterior: LocalPosterior,
+    probes: Mapping[str, Samples],
+    observables: Mapping[str, WeightFunction | str] | None = None,
+) -> dict[str, Any]:
+    """What identifies a posterior, its probes and observables, as plain values."""
     component = posterior.component
     if not isinstance(component, str):
         component = Samples(columns={k: v[None] for k, v in component.items()}).fingerprint()
@@ -79,6 +84,7 @@ def describe(posterior: LocalPosterior, probes: Mapping[str, Samples]) -> dict[s
             "component": component,
         },
         "probes": {name: samples.fingerprint() for name, samples in probes.items()},
+        "observables": describe_observables(observables or {}),
     }
 
 
@@ -88,6 +94,7 @@ def run_posterior(
     plan: Plan,
     *,
     unit: tuple[str, ...] = SINGLE_UNIT,
+    observables: Mapping[str, WeightFunction | str] | None = None,
     store: Store | None = None,
     checkpoint: int | None = None,
     on_progress: Progress | None = None,
@@ -99,6 +106,7 @@ def run_posterior(
         probes: named samples whose losses are recorded at every draw.
         plan: kernel, schedule, execution.
         unit: names this unit of work, in the seeds and in the store.
+        observables: what is observed beside the loss, checked; see `creode.sample`.
         store: where finished blocks and snapshots go; None keeps all in memory.
         checkpoint: training steps of the model, kept with the draws.
         on_progress: called with (chain-steps done, chain-steps in all).
@@ -112,7 +120,9 @@ def run_posterior(
     schedule = plan.schedule
     problem: Problem | None = None
     if store is None or "mode" not in store.resolved:
-        problem = _prepare(posterior, probes, plan, unit)  # what is wrong is said before timing
+        problem = _prepare(
+            posterior, probes, plan, unit, observables
+        )  # what is wrong is said before timing
     mode = decide_mode(posterior, plan, store)
     width = schedule.chains if mode == "vectorised" else 1
     blocks: list[xr.DataTree] = []
@@ -122,7 +132,7 @@ def run_posterior(
         if store is not None and store.has(key):
             blocks.append(cast(xr.DataTree, store.read(key)["/".join(key)]))
             continue
-        problem = problem or _prepare(posterior, probes, plan, unit)
+        problem = problem or _prepare(posterior, probes, plan, unit, observables)
         tree = _run_block(
             posterior,
             problem,
@@ -243,9 +253,13 @@ def decide_mode(posterior: LocalPosterior, plan: Plan, store: Store | None) -> R
 
 
 def _prepare(
-    posterior: LocalPosterior, probes: Mapping[str, Samples], plan: Plan, unit: tuple[str, ...]
+    posterior: LocalPosterior,
+    probes: Mapping[str, Samples],
+    plan: Plan,
+    unit: tuple[str, ...],
+    observables: Mapping[str, WeightFunction | str] | None = None,
 ) -> Problem:
-    """Check everything that can be wrong, and take the losses at w*."""
+    """Check everything that can be wrong, and take losses and observables at w*."""
     model, task, data, schedule = posterior.model, posterior.task, posterior.data, plan.schedule
     assert not isinstance(plan.kernel, Auto)  # settled before
     _check_weights(model)
@@ -256,23 +270,25 @@ def _prepare(
         named = dict(probes)
         if not pairs:
             named[DATA_PROBE] = data_subset(data, schedule.batch_size, schedule.seed)
-        check_memory(model, task, named, schedule)
+        check_memory(model, task, named, schedule, 1 + len(observables or {}))
         size = plan.execution.microbatch or schedule.batch_size
+        scored = [
+            Probe(
+                name,
+                samples,
+                unit_losses(model, task, samples, size),
+                len(data) if name == DATA_PROBE else None,
+            )
+            for name, samples in named.items()
+        ]
         return Problem(
             target=Target.of(posterior),
             kernel=plan.kernel,
             schedule=schedule,
             data=data,
             baseline=baseline(model, task, data, size) if pairs else None,
-            probes=[
-                Probe(
-                    name,
-                    samples,
-                    unit_losses(model, task, samples, size),
-                    len(data) if name == DATA_PROBE else None,
-                )
-                for name, samples in named.items()
-            ],
+            probes=scored,
+            observables=at_anchor(observables or {}, scored, model),
             unit=unit,
         )
 

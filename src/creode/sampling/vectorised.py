@@ -9,6 +9,8 @@ Dimensions: C chains, P sampled weights, m samples of a batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
@@ -29,6 +31,18 @@ class _LossModule(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return tuple(as_losses(self._task(self.model, batch)))  # type: ignore[return-value]
+
+
+class _FunctionModule(nn.Module):
+    """A function of a model as a module, so that the model's parameters can be replaced."""
+
+    def __init__(self, model: nn.Module, function: Callable[[nn.Module], Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self._function = function
+
+    def forward(self) -> Tensor:
+        return self._function(self.model)
 
 
 class VectorisedBlock:
@@ -72,6 +86,18 @@ class VectorisedBlock:
         with autocast(self.position.device, self._forward_dtype):
             values, mask = vmap(of_chain)(self._weights(self.position))
         return Losses(values, mask)
+
+    @torch.no_grad()
+    def evaluate(self, function: Callable[[nn.Module], Tensor]) -> Tensor:
+        """A scalar function of the model under every chain's weights, (C,), one after another."""
+        module = _FunctionModule(self._module.model, function)
+        weights = self._weights(self.position)
+        with autocast(self.position.device, self._forward_dtype):
+            values = [
+                functional_call(module, {n: w[chain] for n, w in weights.items()}, ())
+                for chain in range(len(self.position))
+            ]
+        return torch.stack([value.reshape(()) for value in values])
 
     def moved(self) -> None:
         """Nothing: every pass reads `position`."""

@@ -48,6 +48,12 @@ class Window:
         self._sums, self._steps = None, 0
         return {"loss": loss, "init_loss": init_loss, "excess_sq": excess_sq}
 
+    def excess(self, losses: BatchLosses, index: Tensor | None) -> Tensor:
+        """L(w) − L(w*) of one step's minibatches, (C,) float64."""
+        init_total = self._at_anchor((index,)).expand_as(losses.total[None])[0]
+        difference = losses.total.double() - init_total
+        return difference.sum(1) / losses.units.sum(1)
+
     def state(self) -> dict[str, Any]:
         """What is aside and what is summed, for a snapshot."""
         return {"aside": list(self._aside), "sums": self._sums, "steps": self._steps}
