@@ -148,6 +148,34 @@ def with_probe(draws: xr.DataTree, name: str, data: xr.Dataset) -> xr.DataTree:
     )
 
 
+def with_responses(
+    draws: xr.DataTree,
+    losses: dict[str, np.ndarray],
+    observed: dict[str, np.ndarray],
+    *,
+    masks: dict[str, np.ndarray] | None = None,
+    blocks: int = 5,
+) -> xr.DataTree:
+    """The tree with observables (C, D) and, by probe, losses (C, D, S[, T]) and covariances."""
+    phi = np.stack(list(observed.values()), axis=2)
+    num_draws = phi.shape[1]
+    block_of_draw = np.arange(num_draws) * blocks // num_draws
+    root = draws.to_dataset().assign_coords(observable=list(observed))
+    root["observed"] = (("chain", "draw", "observable"), phi)
+    root["observed_init"] = ("observable", np.zeros(phi.shape[2]))
+    root["block_of_draw"] = ("draw", block_of_draw)
+    records = {}
+    for name, values in losses.items():
+        record = probe(values, np.zeros(values.shape[2:]), None if masks is None else masks[name])
+        deviations = values - values.mean(1, keepdims=True)
+        products = np.einsum("cdk,cd...->cdk...", phi - phi.mean(1, keepdims=True), deviations)
+        shares = [products[:, block_of_draw == b].sum(1) for b in range(blocks)]
+        dims = ("chain", "block", "observable", *record["mask"].dims)
+        record["cov"] = (dims, np.stack(shares, axis=1) * blocks / (num_draws - 1))
+        records[f"probes/{name}"] = record
+    return xr.DataTree.from_dict({"/": root, **records})
+
+
 def study(posteriors: dict[str, xr.DataTree]) -> xr.DataTree:
     """A study's tree from its posteriors by path."""
     groups = {

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from creode.version import __version__
 
 if TYPE_CHECKING:
-    from creode import components, data, diagnostics, geometry, tasks, testbeds
+    from creode import components, data, diagnostics, geometry, response, tasks, testbeds
     from creode.geometry import llc
     from creode.posterior import LocalPosterior
+    from creode.response import susceptibility
     from creode.sampling import BAOAB, SGLD, Auto, Execution, RMSPropSGLD, sample
     from creode.study import open_draws
 
@@ -25,8 +26,9 @@ _HOME = {
     "llc": "creode.geometry",
     "open_draws": "creode.study",
     "sample": "creode.sampling",
+    "susceptibility": "creode.response",
 }
-_ROOMS = ("components", "data", "diagnostics", "geometry", "tasks", "testbeds")
+_ROOMS = ("components", "data", "diagnostics", "geometry", "response", "tasks", "testbeds")
 
 __all__ = [
     "BAOAB",
@@ -42,7 +44,9 @@ __all__ = [
     "geometry",
     "llc",
     "open_draws",
+    "response",
     "sample",
+    "susceptibility",
     "tasks",
     "testbeds",
 ]
