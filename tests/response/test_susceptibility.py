@@ -136,6 +136,8 @@ def test_samples_and_data_sets_are_means_over_the_tokens_that_count():
     whole = susceptibility(tree, by="dataset").isel(component=0)
     assert whole["probe"].values.tolist() == ["p"]
     np.testing.assert_allclose(whole["chi"], [tokens["chi"].values[mask].mean()], rtol=1e-10)
+    flat = mixture_susceptibility(tree, {"p": np.full((3, 4), 1 / mask.sum())}).isel(component=0)
+    np.testing.assert_allclose(flat["chi"], whole["chi"][0], rtol=1e-10)
     merged = losses * mask
     mean = merged.sum((2, 3)) / mask.sum()
     direct = with_responses(
@@ -275,7 +277,15 @@ def test_a_failed_chain_is_never_averaged_in(draws):
     assert mixture["chi"].isnull().all()
 
 
-def test_standardised_columns_have_mean_0_and_scale_1_and_rows_are_centred(draws):
+def test_standardised_columns_have_mean_0_and_scale_1_and_rows_are_centred():
+    draws = {}
+    for number, (name, chosen) in enumerate(PARTS.items()):
+        w = weights(chosen, seed=number)
+        draws[name] = with_responses(  # half of the data, on which the mean of χ is not 0
+            tree_of(w, G, A, component=name),
+            {"half": losses_at(w, G, A)[..., :6]},
+            {"loss": 0.5 * (H * w**2).sum(-1)},
+        )
     plain = susceptibility(draws)
     columns = susceptibility(draws, standardise="columns")
     chi = plain["chi"]
