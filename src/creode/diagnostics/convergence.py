@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from creode.diagnostics.drift import drift
 from creode.diagnostics.ess import ess
 from creode.diagnostics.excess import posterior_dataset
 from creode.diagnostics.rhat import rhat
@@ -26,8 +27,8 @@ def convergence(draws: xr.DataTree, trace: xr.DataArray) -> xr.Dataset:
 
     Returns:
         Over all chains, (): ess and rhat of the trace, rhat_distance of ‖w − w*‖² (it notices flat
-        directions that the loss does not), virial, virial_se, temperature, temperature_se,
-        num_draws (per chain).
+        directions that the loss does not), drift (what that can be worth in the trace's mean, in
+        its unit), virial, virial_se, temperature, temperature_se, num_draws (per chain).
         By chain, (chain,): failed (became non-finite, or has NaN anywhere but in the temperature),
         failed_at (the step, −1 if unknown or none), failed_draw (the first draw that is not finite,
         −1 if none), still (its distance to w* is the same at every draw), flat (its trace is).
@@ -47,6 +48,7 @@ def convergence(draws: xr.DataTree, trace: xr.DataArray) -> xr.Dataset:
             ess(trace).rename("ess"),
             rhat(trace).rename("rhat"),
             rhat(data["distance_sq"]).rename("rhat_distance"),
+            drift(trace, data["virial"].astype("float64")),
             virial(data["virial"]),
             temperature(data["temperature"]),
         ],

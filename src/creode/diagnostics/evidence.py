@@ -52,8 +52,10 @@ class Evidence:
     llc: float = NAN
     llc_se: float = NAN
     num_parameters: float = NAN  # d, sampled weights
+    drift: float = NAN  # what unmixed flat directions can be worth in llc
     locality: float = NAN
     locality_se: float = NAN
+    tether_shift: float = NAN  # what λ̂ falls by when the localization is doubled
     on: str = "data"  # the loss that was read; only "data" is the one that was sampled
 
 

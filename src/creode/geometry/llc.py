@@ -8,7 +8,8 @@ Symbols: nβ inverse temperature, L mean loss in nats per unit, w* the anchor, d
 Source: arXiv:2308.12108 (mean form, SGLD-based estimator), arXiv:2410.02984 (refined),
 arXiv:2606.22389 (variance form). Deviation: both terms of the mean form are taken on the same
 samples, so the noise of the baseline cancels.
-Bias: both forms are of the tempered, localised posterior as sampled. On a quadratic with exact
+Bias: both forms are of the tempered, localised posterior as sampled, unless chains at twice the
+localization allow to extrapolate the mean form to none (tether.py). On a quadratic with exact
 draws λ̂ = ½ Σ h/(h + γ/nβ), below d/2 by a share that γ/nβ sets.
 """
 
@@ -28,12 +29,15 @@ from creode.diagnostics.trace import SAMPLE_DIMS
 from creode.diagnostics.verdict import verdict
 from creode.geometry.over_study import over_study
 from creode.geometry.subsample import subsample_variance
+from creode.geometry.tether import untether
 from creode.version import __version__
 
 ESTIMATOR = "mean: nbeta * (E[L(w)] - L(w*))"
 
 # What the verdict looks at, beside the chains.
-JUDGED = ("llc", "llc_se", "num_parameters", "locality", "locality_se")
+JUDGED = ("llc", "llc_se", "num_parameters", "locality", "locality_se", "tether_shift")
+
+TIGHTER = "tighter_excess"  # L(w) − L(w*) of chains at twice the localization
 
 # What made the draws, carried from them to the reading.
 PROVENANCE = (
@@ -63,8 +67,12 @@ def llc(draws: xr.DataTree, on: str = "data") -> xr.Dataset:
     Returns:
         llc, llc_se: the mean over all draws of all chains and its standard error: Monte Carlo
             (within and between chains), and for a probe that is a random subset of the posterior's
-            data also the error of the subset.
-        llc_by_chain (chain,).
+            data also the error of the subset. Where chains were also run at twice the localization
+            (`Auto(extrapolate=True)`), llc is extrapolated to none, and llc_se holds the error of
+            that, see geometry/tether.py.
+        llc_tethered, llc_tethered_se: λ̂ at the localization as sampled.
+        tether_shift, tether_shift_se: λ̂(γ) − λ̂(2γ); NaN if it was not measured.
+        llc_by_chain (chain,), at the localization as sampled.
         llc_variance, llc_variance_se: (nβ)² Var[L(w)], equal to llc in expectation for exact draws
             of a homogeneous potential with γ = 0. For a subset probe it is of the subset's own
             loss, whose gradient at w* is not 0 and adds to it; its error does not know of that.
@@ -100,8 +108,7 @@ def _llc_of_posterior(draws: xr.DataTree, *, on: str) -> xr.Dataset:
     anchored = losses["init_loss"].mean(SAMPLE_DIMS, skipna=False)
     reading = xr.Dataset(
         {
-            "llc": nbeta * losses["excess"].mean(SAMPLE_DIMS, skipna=False),
-            "llc_se": nbeta * (excess_error**2 + _subset_variance(draws, on)) ** 0.5,
+            **_mean_form(root, losses["excess"], excess_error, _subset_variance(draws, on), on),
             **_variance_form(losses, excess_error, nbeta),
             "mean_loss": sampled,
             **locality(loss_virial, nbeta * own["excess"]).data_vars,
@@ -114,10 +121,34 @@ def _llc_of_posterior(draws: xr.DataTree, *, on: str) -> xr.Dataset:
         num_parameters=float(root.attrs["num_parameters"]),
     )
     scalars = {name: float(reading[name]) for name in JUDGED}
-    judged = verdict(gather(chains, nbeta=nbeta, on=on, **scalars))
+    drift = nbeta * float(chains["drift"])
+    judged = verdict(gather(chains, nbeta=nbeta, on=on, drift=drift, **scalars))
     reading = reading.assign(ok=judged.ok, reasons=judged.reasons, notes=judged.notes)
     reading.attrs = _provenance(draws, on)
     return reading
+
+
+def _mean_form(
+    root: xr.Dataset,
+    excess: xr.DataArray,
+    excess_error: xr.DataArray,
+    subset_variance: float,
+    on: str,
+) -> dict[str, xr.DataArray]:
+    """nβ E[ΔL] and its error; of the sampled loss, without the tether's bias if that is known."""
+    nbeta = float(root.attrs["nbeta"])
+    mean = nbeta * excess.mean(SAMPLE_DIMS, skipna=False)
+    error = nbeta * (excess_error**2 + subset_variance) ** 0.5
+    if on != "data" or TIGHTER not in root.data_vars:
+        unknown = xr.full_like(mean, np.nan)
+        return {
+            "llc": mean, "llc_se": error, "llc_tethered": mean, "llc_tethered_se": error,
+            "tether_shift": unknown, "tether_shift_se": unknown,
+        }  # fmt: skip
+    tighter = root[TIGHTER].rename(tighter_draw="draw").compute().astype("float64")
+    tighter_mean = nbeta * tighter.mean(SAMPLE_DIMS, skipna=False)
+    untethered = untether(mean, error, tighter_mean, nbeta * mcse(tighter))
+    return {str(name): values for name, values in untethered.data_vars.items()}
 
 
 def _variance_form(

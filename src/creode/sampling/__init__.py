@@ -1,6 +1,7 @@
 """Sampling: kernels, the engine (the only loop), the recorder."""
 
 from creode.sampling.auto import Auto
+from creode.sampling.automatic import find_calibration, run_posterior, with_tighter
 from creode.sampling.baoab import BAOAB
 from creode.sampling.calibration import Calibration, calibrate
 from creode.sampling.kernel import Kernel
@@ -12,10 +13,7 @@ from creode.sampling.unit import (
     Plan,
     Progress,
     describe,
-    find_calibration,
     merge_chains,
-    run_posterior,
-    settle,
 )
 
 KERNELS = {kernel.name: kernel for kernel in (SGLD, RMSPropSGLD, BAOAB)}
@@ -38,5 +36,5 @@ __all__ = [
     "merge_chains",
     "run_posterior",
     "sample",
-    "settle",
+    "with_tighter",
 ]

@@ -17,10 +17,12 @@ class Auto:
     """Kernel, step size, friction and schedule, and nβ and γ where they are "auto", by a pilot.
 
     The budget also decides how finely the posterior can be resolved: more gradient evaluations
-    allow a higher nβ at the same tether.
+    allow a higher nβ at the same tether. With `extrapolate`, part of it goes to chains at twice the
+    localization, where that is "auto", and `creode.llc` extrapolates to none.
     """
 
-    budget: int = 10_000  # gradient evaluations of a chain; the pilot comes on top, at most 20 %
+    budget: int = 20_000  # gradient evaluations of a chain, a fifth of them set aside for the pilot
+    extrapolate: bool = True
 
     name: ClassVar[str] = "auto"
 
@@ -30,5 +32,5 @@ class Auto:
         if not isinstance(self.budget, int) or self.budget < LEAST_BUDGET:
             raise ValueError(
                 f"sampler 'auto': budget must be a whole number ≥ {LEAST_BUDGET} of gradient "
-                f"evaluations a chain, got {self.budget!r}; 10000 is usual."
+                f"evaluations a chain, got {self.budget!r}; 20000 is usual."
             )

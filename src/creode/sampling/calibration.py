@@ -1,6 +1,7 @@
 """Calibration: a pilot chooses what nobody should have to tune.
 
-The rule, with N gradient evaluations of a chain to spend:
+The rule, with N gradient evaluations of a chain left after the pilot (a fifth of the budget) and
+the companion at twice the tether (a quarter of the rest, where λ̂ is to be extrapolated):
 
 * γ: the tether gives the weights the spread of a fresh initialisation, 1/fan-in, so it holds chains
   where the network still computes something; raised by 2, 4, 8, … while the curvature where chains
@@ -12,7 +13,7 @@ The rule, with N gradient evaluations of a chain to spend:
 * nβ = κ γ / h, and at most n_eff / log n_eff, WBIC's, with n_eff the samples' number in units of
   the information each carries: n tr H / tr Cov(∇ℓ_i) at w*, n for a well-specified log-likelihood
   and without bound where every sample is fitted exactly.
-* Step size s/√(nβ h + γ) of BAOAB; friction 4√γ, above critical for the tether, or what
+* Step size s/√(nβ h + γ) of BAOAB; friction 3√γ, above critical for the tether, or what
   keeps the heat of the noise below HEAT.
 
 Here: the rule, the pilot, its result.
@@ -48,8 +49,10 @@ from creode.sampling.schedule import Execution, Schedule
 STEP = 0.45  # s, of the 2 at which a quadratic becomes unstable: curvature grows away from w*
 RELAXATIONS = 25.0  # R, with exact gradients
 NOISY_RELAXATIONS = 8.0  # R, where the friction that noise needs sets the pace
-DAMPING = 4.0  # friction over √γ; 2 is critical: more slows the tether, less the loss
+DAMPING = 3.0  # friction over √γ; 2 is critical: more slows the tether, less the loss
 HEAT = 0.03  # of the stiffest directions, above temperature 1
+PILOT_SHARE = 0.2  # of the budget
+TIGHTER_SHARE = 0.25  # of what the pilot leaves, if λ̂ is to be extrapolated
 BURNIN_SHARE = 0.25
 DRAWS = 400
 ROUNDS = 3  # of the pilot, one after the other, that find nothing amiss
@@ -77,6 +80,8 @@ class Calibration:
     noise: float  # ρ, the power of a minibatch's gradient noise over the gradient's
     information: float | None  # n_eff; None where samples are fitted exactly
     pilot_evaluations: int  # gradients of a chain
+    tighter_burnin: int = 0  # of chains at twice the localization
+    tighter_draws: int = 0
     limit: str | None = None  # what held nβ down, for people; None: it was given
 
     @property
@@ -148,6 +153,10 @@ class _Pilot:
         flat: FlatWeights,
     ) -> None:
         self._posterior, self._budget, self._schedule = posterior, auto.budget, schedule
+        left = int(auto.budget * (1 - PILOT_SHARE))
+        extrapolates = auto.extrapolate and posterior.localization == "auto"
+        self._tighter_steps = int(left * TIGHTER_SHARE) if extrapolates else 0
+        self._steps_left = left - self._tighter_steps
         self._block, self._flat = block, flat
         self._anchor = torch.cat(flat.anchor(0, flat.size))
         seed = stream_seed(schedule.seed, (), 0, "calibration")
@@ -214,8 +223,10 @@ class _Pilot:
                 "localization and a sampler by hand, and check that w* is a minimum of this loss."
             )
         nbeta, kernel = self._settings()
-        burnin = int(self._budget * BURNIN_SHARE)
-        draws = min(DRAWS, self._budget - burnin)
+        burnin = int(self._steps_left * BURNIN_SHARE)
+        draws = min(DRAWS, self._steps_left - burnin)
+        steps_per_draw = (self._steps_left - burnin) // draws
+        tighter_burnin = int(self._tighter_steps * BURNIN_SHARE)
         information = self._information
         return Calibration(
             nbeta=nbeta,
@@ -224,7 +235,9 @@ class _Pilot:
             friction=kernel.friction,
             burnin=burnin,
             draws=draws,
-            steps_per_draw=(self._budget - burnin) // draws,
+            steps_per_draw=steps_per_draw,
+            tighter_burnin=tighter_burnin,
+            tighter_draws=(self._tighter_steps - tighter_burnin) // steps_per_draw,
             curvature=self._curvature,
             noise=self._noise,
             information=information if math.isfinite(information) else None,
@@ -277,13 +290,13 @@ class _Pilot:
         """κ, the most that can be mixed."""
         if not self._noise:
             return self._quiet_stiffness
-        noisy = 2 * self._budget * HEAT / (NOISY_RELAXATIONS * self._noise)
+        noisy = 2 * self._steps_left * HEAT / (NOISY_RELAXATIONS * self._noise)
         return min(self._quiet_stiffness, noisy)
 
     @property
     def _quiet_stiffness(self) -> float:
         """κ, the most that can be mixed with exact gradients."""
-        return float((self._budget * STEP / RELAXATIONS) ** 2)
+        return float((self._steps_left * STEP / RELAXATIONS) ** 2)
 
     @property
     def _information(self) -> float:

@@ -13,11 +13,12 @@ import xarray as xr
 
 from creode.posterior import LocalPosterior
 from creode.sampling.auto import Auto
+from creode.sampling.automatic import run_posterior
 from creode.sampling.kernel import Kernel
 from creode.sampling.observables import WeightFunction, as_observables
 from creode.sampling.probes import as_probes
 from creode.sampling.schedule import Execution, Schedule
-from creode.sampling.unit import Plan, Progress, describe, run_posterior
+from creode.sampling.unit import Plan, Progress, describe
 
 
 class ScheduleFields(TypedDict, total=False):

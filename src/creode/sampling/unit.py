@@ -1,7 +1,8 @@
 """One unit of work: all chains of one posterior, block by block, resumed where they stopped.
 
 Here: checks before the first step, blocks of chains, snapshots, the labelled result.
-Not here: the loop (engine.py), the choice between in turn and side by side (choice.py).
+Not here: the loop (engine.py), the choice between in turn and side by side (choice.py), what is
+"auto" (automatic.py).
 """
 
 from __future__ import annotations
@@ -20,10 +21,8 @@ from creode.data import Samples
 from creode.fingerprint import model_fingerprint, task_fingerprint
 from creode.posterior import LocalPosterior
 from creode.sampling.auto import Auto
-from creode.sampling.baoab import BAOAB
 from creode.sampling.block import unit_losses
 from creode.sampling.borrow import borrowed
-from creode.sampling.calibration import Calibration, calibrate
 from creode.sampling.choice import ResolvedMode, choose_mode, make_block
 from creode.sampling.engine import Engine, Problem
 from creode.sampling.flat import FlatWeights
@@ -55,6 +54,7 @@ class Plan:
     kernel: Kernel | Auto
     schedule: Schedule = field(default_factory=Schedule)
     execution: Execution = field(default_factory=Execution)
+    most_halvings: int = 0  # of the step size, when a block of chains loses one of them
 
     def record(self) -> dict[str, Any]:
         """The plan as plain values, for a run's record."""
@@ -88,7 +88,7 @@ def describe(
     }
 
 
-def run_posterior(
+def run_chains(
     posterior: LocalPosterior,
     probes: Mapping[str, Samples],
     plan: Plan,
@@ -102,27 +102,20 @@ def run_posterior(
     """Run every block of chains of one posterior that the store does not hold yet.
 
     Args:
-        posterior: what is sampled.
+        posterior: what is sampled, on the device of the run; nβ and γ are numbers.
         probes: named samples whose losses are recorded at every draw.
-        plan: kernel, schedule, execution.
+        plan: kernel, schedule (its batch no larger than the data), execution; nothing is "auto".
         unit: names this unit of work, in the seeds and in the store.
         observables: what is observed beside the loss, checked; see `creode.sample`.
         store: where finished blocks and snapshots go; None keeps all in memory.
         checkpoint: training steps of the model, kept with the draws.
         on_progress: called with (chain-steps done, chain-steps in all).
     """
-    unknown = sorted(set(plan.schedule.traces) - set(probes))
-    if unknown:
-        raise ValueError(f"traces names {unknown}; the probes are {sorted(probes)}.")
-    plan = replace(plan, schedule=plan.schedule.fitted_to(posterior.data))
-    posterior = _on_device(posterior, plan.execution.device)
-    posterior, plan = settle(posterior, probes, plan, store)
     schedule = plan.schedule
     problem: Problem | None = None
     if store is None or "mode" not in store.resolved:
-        problem = _prepare(
-            posterior, probes, plan, unit, observables
-        )  # what is wrong is said before timing
+        # What is wrong is said before timing.
+        problem = prepare(posterior, probes, plan, unit, observables)
     mode = decide_mode(posterior, plan, store)
     width = schedule.chains if mode == "vectorised" else 1
     blocks: list[xr.DataTree] = []
@@ -132,75 +125,26 @@ def run_posterior(
         if store is not None and store.has(key):
             blocks.append(cast(xr.DataTree, store.read(key)["/".join(key)]))
             continue
-        problem = problem or _prepare(posterior, probes, plan, unit, observables)
-        tree = _run_block(
-            posterior,
-            problem,
-            plan,
-            mode,
-            chains,
-            on_step=_report(on_progress, first, width, schedule),
-            snapshots=partial(_snapshots, store, key),
-        )
+        problem = problem or prepare(posterior, probes, plan, unit, observables)
+        for halvings in range(plan.most_halvings + 1):
+            attempt = key if not halvings else (*key, f"halved_{halvings}")
+            tree = _run_block(
+                posterior,
+                replace(problem, kernel=_halved(problem.kernel, halvings)),
+                plan,
+                mode,
+                chains,
+                on_step=_report(on_progress, first, width, schedule),
+                snapshots=partial(_snapshots, store, attempt),
+            )
+            if not bool((tree["failed_at"] >= 0).any()):
+                break
         if checkpoint is not None:
             tree.attrs["checkpoint"] = checkpoint
         if store is not None:
             store.write(key, tree)
         blocks.append(tree)
     return merge_chains(blocks)
-
-
-def settle(
-    posterior: LocalPosterior,
-    probes: Mapping[str, Samples],
-    plan: Plan,
-    store: Store | None = None,
-) -> tuple[LocalPosterior, Plan]:
-    """Everything that was "auto" as numbers.
-
-    A run makes the choice once, so all its units of work share nβ, γ and step size.
-    """
-    if not isinstance(plan.kernel, Auto):
-        posterior.strengths()
-        return posterior, plan
-    chosen = find_calibration(posterior, probes, plan, store)
-    return (
-        replace(posterior, nbeta=chosen.nbeta, localization=chosen.localization),
-        replace(plan, kernel=chosen.kernel, schedule=chosen.schedule(plan.schedule)),
-    )
-
-
-def find_calibration(
-    posterior: LocalPosterior,
-    probes: Mapping[str, Samples],
-    plan: Plan,
-    store: Store | None = None,
-    *,
-    on_round: Progress | None = None,
-) -> Calibration:
-    """What an automatic plan comes to: as the run's record says, else by a pilot, then recorded.
-
-    Raises:
-        TypeError: the plan has a kernel of its own, so there is nothing to find.
-    """
-    if not isinstance(plan.kernel, Auto):
-        raise TypeError(f"only sampler 'auto' is calibrated, got {plan.kernel!r}.")
-    known = None if store is None else store.resolved.get("calibration")
-    if known is not None:
-        return Calibration.of(known)
-    posterior = _on_device(posterior, plan.execution.device)
-    schedule = plan.schedule.fitted_to(posterior.data)
-    trial = BAOAB(step_size=1e-9, friction=1.0)  # costs what any step of it costs
-    tried = replace(plan, kernel=trial, schedule=schedule)
-    given = replace(posterior, nbeta=1.0, localization=1.0)
-    _prepare(given, probes, tried, ())  # what is wrong is said before the pilot
-    mode = decide_mode(given, tried, store)
-    chosen = calibrate(
-        posterior, plan.kernel, schedule, plan.execution, mode=mode, on_round=on_round
-    )
-    if store is not None:
-        store.resolve("calibration", chosen.record())
-    return chosen
 
 
 def _run_block(
@@ -252,7 +196,7 @@ def decide_mode(posterior: LocalPosterior, plan: Plan, store: Store | None) -> R
     return mode
 
 
-def _prepare(
+def prepare(
     posterior: LocalPosterior,
     probes: Mapping[str, Samples],
     plan: Plan,
@@ -260,8 +204,8 @@ def _prepare(
     observables: Mapping[str, WeightFunction | str] | None = None,
 ) -> Problem:
     """Check everything that can be wrong, and take losses and observables at w*."""
-    model, task, data, schedule = posterior.model, posterior.task, posterior.data, plan.schedule
     assert not isinstance(plan.kernel, Auto)  # settled before
+    model, task, data, schedule = posterior.model, posterior.task, posterior.data, plan.schedule
     _check_weights(model)
     pairs = pairs_with_minibatches(schedule, len(data))
     with borrowed(model):
@@ -293,6 +237,13 @@ def _prepare(
         )
 
 
+def _halved(kernel: Kernel, times: int) -> Kernel:
+    """The kernel with its step size halved so many times."""
+    if not times:
+        return kernel
+    return replace(cast("Any", kernel), step_size=kernel.step_size / 2**times)  # type: ignore[no-any-return]
+
+
 def _snapshots(
     store: Store | None, key: tuple[str, ...], engine: Engine
 ) -> Callable[[Engine], None] | None:
@@ -319,7 +270,7 @@ def _report(
     return lambda step: on_progress(before + step * width, total)
 
 
-def _on_device(posterior: LocalPosterior, device: str | None) -> LocalPosterior:
+def on_device(posterior: LocalPosterior, device: str | None) -> LocalPosterior:
     """The posterior on the device asked for: a copy of the model if it lies elsewhere."""
     here = next(posterior.model.parameters()).device
     there = here if device is None else torch.device(device)
@@ -345,7 +296,7 @@ def _attrs(
     posterior: LocalPosterior, problem: Problem, plan: Plan, num_parameters: int
 ) -> dict[str, Any]:
     schedule, component = problem.schedule, posterior.component
-    record = plan.record()
+    record = replace(plan, kernel=problem.kernel).record()
     return {
         "nbeta": posterior.nbeta,
         "localization": posterior.localization,

@@ -91,6 +91,8 @@ class SamplerConfig(BaseModel):
         ]
         if missing:
             raise ValueError(f"sampler {self.name!r} needs {', '.join(missing)}.")
+        if kind is Auto:  # a study's readings are compared with one another, at one nβ and γ
+            given = {"extrapolate": False} | given
         return kind(**given)  # type: ignore[no-any-return]
 
 

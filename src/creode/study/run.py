@@ -22,7 +22,15 @@ from creode.development import Checkpoint
 from creode.fingerprint import model_fingerprint
 from creode.models import load_model
 from creode.posterior import LocalPosterior
-from creode.sampling import Auto, Calibration, find_calibration, merge_chains, run_posterior
+from creode.sampling import (
+    Auto,
+    Calibration,
+    find_calibration,
+    merge_chains,
+    run_posterior,
+    with_tighter,
+)
+from creode.sampling.automatic import TIGHTER
 from creode.sampling.probes import as_probes
 from creode.store import Store
 from creode.study.config import StudyConfig
@@ -173,14 +181,21 @@ def open_draws(path: str | Path) -> xr.DataTree:
     """
     with Store.open(path, mode="read") as store:
         tree = store.read()
-        nodes = {}
-        for unit in dict.fromkeys(key[:-1] for key in sorted(store.keys())):
-            group = tree["/".join(unit)]
-            blocks = sorted(group.children.values(), key=lambda block: int(block["chain"][0]))
-            nodes["/".join(unit)] = merge_chains(blocks)
+        units = dict.fromkeys(key[:-1] for key in sorted(store.keys()))
+        nodes = {unit: _chains(tree, unit) for unit in units if unit[-1] != TIGHTER}
+        for unit in units:
+            if unit[-1] == TIGHTER and unit[:-1] in nodes:
+                nodes[unit[:-1]] = with_tighter(nodes[unit[:-1]], _chains(tree, unit))
         if store.config.get("kind") == "sample":
             return next(iter(nodes.values()))
     return xr.DataTree(children=_nested(nodes))
+
+
+def _chains(tree: xr.DataTree, unit: tuple[str, ...]) -> xr.DataTree:
+    """All chains of a unit from its blocks."""
+    group = tree["/".join(unit)].children.values()
+    blocks = [block for block in group if "chain" in block.coords]  # else it is a unit of its own
+    return merge_chains(sorted(blocks, key=lambda block: int(block.coords["chain"][0])))
 
 
 def list_units(study: StudyConfig, series: list[Checkpoint | None], model: nn.Module) -> list[Unit]:
@@ -223,9 +238,8 @@ def _fingerprints(
     }
 
 
-def _nested(nodes: dict[str, xr.DataTree]) -> dict[str, Any]:
+def _nested(nodes: Mapping[tuple[str, ...], xr.DataTree]) -> dict[str, Any]:
     children: dict[str, dict[str, xr.DataTree]] = {}
-    for path, node in nodes.items():
-        step, name = path.split("/")
+    for (step, name), node in nodes.items():
         children.setdefault(step, {})[name] = node
     return {step: xr.DataTree(children=parts) for step, parts in children.items()}
