@@ -71,6 +71,22 @@ SICK = {  # what differs from HEALTHY -> what the one reason must say
         "locality is 0.12 ± 0.01, below 0.5: the draws left the basin of w*",
     ),
     "no error": ({"llc_se": float("nan")}, "the reading has no standard error"),
+    "no plateau": (
+        {"tether_shift": 2.5},
+        "llc falls by 25% when the localization is doubled: what is left without it cannot",
+    ),
+    "drift beyond what was measured": (
+        {"rhat_distance": 2.1, "drift": 0.01},
+        "R-hat of the distance to w* is 2.10, above 1.05: flat directions still drift although",
+    ),
+    "companion lost": (
+        {"llc": float("nan"), "llc_se": float("nan")},
+        "the chains at twice the localization, which tell how much the tether hides, became",
+    ),
+    "drift that matters": (
+        {"rhat_distance": 1.4, "drift": 0.5},
+        "R-hat of the distance to w* is 1.40, above 1.05: flat directions still drift although",
+    ),
 }
 
 TOLERATED = {  # departures within the tolerance, or within two errors of it
@@ -85,6 +101,8 @@ TOLERATED = {  # departures within the tolerance, or within two errors of it
     "a locality too uncertain to tell": {"locality": 0.1, "locality_se": 0.21},
     "a quartic": {"locality": 2.0},
     "just enough draws": {"ess": 100.0},
+    "a shift that can be extrapolated": {"tether_shift": 1.9},
+    "drift the reading does not mind": {"rhat_distance": 1.4, "drift": 0.39},
     "rhat at its threshold": {"rhat": 1.05, "rhat_distance": 1.05},
 }
 
@@ -139,6 +157,22 @@ def test_drift_under_a_converged_loss_is_told_apart():
     found = verdict(replace(HEALTHY, rhat_distance=1.4))
     assert not found.ok
     assert "still drift although the loss has converged, so use" in found.reasons
+
+
+def test_drift_the_reading_does_not_mind_is_noted():
+    found = verdict(replace(HEALTHY, rhat_distance=1.4, drift=0.012))
+    assert found.ok
+    assert found.notes == (
+        "R-hat of the distance to w* is 1.40: flat directions still drift, which can be worth "
+        "0.012 of llc, within its 95 % interval"
+    )
+
+
+@pytest.mark.parametrize("change", [{"rhat": 1.2}, {"ess": 30.0}, {"virial": 0.8}])
+def test_drift_is_not_harmless_before_the_loss_and_the_spread_are_right(change):
+    found = verdict(replace(HEALTHY, rhat_distance=1.4, drift=0.001, **change))
+    assert "flat directions still drift" in found.reasons
+    assert not found.notes
 
 
 @pytest.mark.parametrize("change", [{"rhat": 1.2}, {"ess": 30.0}])

@@ -32,17 +32,32 @@ def test_with_exact_gradients_the_budget_decides():
     assert found.noise == 0.0
     assert found.information is None
     assert found.limit == "the budget"
-    kappa = (2000 * calibration.STEP / calibration.RELAXATIONS) ** 2
-    assert math.isclose(found.nbeta * found.curvature / found.localization, kappa, rel_tol=1e-6)
+    left = 2000 * (1 - calibration.PILOT_SHARE)
+    steps = left - int(left * calibration.TIGHTER_SHARE)
+    kappa = (steps * calibration.STEP / calibration.RELAXATIONS) ** 2 / calibration.GUESS
+    assert math.isclose(found.nbeta * 4 / found.localization, kappa, rel_tol=1e-3)
     stiffest = found.nbeta * found.curvature + found.localization
     assert math.isclose(found.step_size * stiffest**0.5, calibration.STEP, rel_tol=1e-6)
-    assert found.burnin + found.draws * found.steps_per_draw <= 2000
+    run = found.burnin + found.draws * found.steps_per_draw
+    companion = found.tighter_burnin + found.tighter_draws * found.steps_per_draw
+    assert 0.9 * left < run + companion <= left
+    assert found.pilot_evaluations <= 2000 - left
 
 
 def test_a_larger_budget_resolves_more():
     testbed = quadratic(EIGENVALUES, num_samples=4)
     small, large = (chosen(testbed, batch_size=4, budget=budget) for budget in (1000, 4000))
     assert math.isclose(large.nbeta / small.nbeta, 16, rel_tol=0.05)
+
+
+def test_only_a_tether_that_is_chosen_gets_a_companion():
+    testbed = quadratic(EIGENVALUES, num_samples=4)
+    free, held = (
+        chosen(testbed, batch_size=4, localization=localization) for localization in ("auto", 2.0)
+    )
+    assert free.tighter_draws > 0
+    assert held.tighter_draws == 0
+    assert held.draws * held.steps_per_draw > free.draws * free.steps_per_draw
 
 
 def test_noise_asks_for_friction_and_holds_the_temperature_down():
@@ -109,9 +124,11 @@ def test_a_quadratic_is_read_right_with_nothing_given():
     draws = creode.sample(posterior, sampler=Auto(budget=6000), batch_size=4)
     reading = creode.llc(draws)
     exact = llc_quadratic(EIGENVALUES, draws.attrs["nbeta"], draws.attrs["localization"])
-    assert abs(float(reading.llc) - exact) < 4 * float(reading.llc_se)
-    assert float(reading.llc_se) < 0.05 * exact
-    assert exact > 0.99 * 3.5  # nβ is high enough for d/2
+    assert abs(float(reading.llc_tethered) - exact) < 4 * float(reading.llc_tethered_se)
+    assert float(reading.llc_tethered_se) < 0.05 * exact
+    assert exact > 0.97 * 3.5  # nβ is high enough for d/2, nearly
+    assert abs(float(reading.llc) - 3.5) < 4 * float(reading.llc_se)
+    assert float(reading.llc_se) < 0.1 * 3.5
     assert bool(reading.ok), str(reading.reasons.values)
 
 

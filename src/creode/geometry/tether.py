@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-EXTRAPOLATION = 0.75  # standard error of the correction, in units of itself
+EXTRAPOLATION = 1.0  # standard error of the correction, in units of itself
 
 
 def untether(

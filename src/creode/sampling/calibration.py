@@ -47,12 +47,12 @@ from creode.sampling.randomness import stream_seed
 from creode.sampling.schedule import Execution, Schedule
 
 STEP = 0.45  # s, of the 2 at which a quadratic becomes unstable: curvature grows away from w*
-RELAXATIONS = 25.0  # R, with exact gradients
+RELAXATIONS = 30.0  # R, with exact gradients
 NOISY_RELAXATIONS = 8.0  # R, where the friction that noise needs sets the pace
 DAMPING = 3.0  # friction over √γ; 2 is critical: more slows the tether, less the loss
 HEAT = 0.03  # of the stiffest directions, above temperature 1
 PILOT_SHARE = 0.2  # of the budget
-TIGHTER_SHARE = 0.25  # of what the pilot leaves, if λ̂ is to be extrapolated
+TIGHTER_SHARE = 0.33  # of what the pilot leaves, if λ̂ is to be extrapolated
 BURNIN_SHARE = 0.25
 DRAWS = 400
 ROUNDS = 3  # of the pilot, one after the other, that find nothing amiss
@@ -60,9 +60,11 @@ MOST_ROUNDS = 8
 ROUND_SHARE = 0.03  # of the budget, steps of one round
 MIN_LOCALITY = 0.8  # 1 where the loss grows as the square of the distance, less where it flattens
 MOST_TEMPERATURE = 1.2  # above, the steps are too large; NaN is above
-MOST_GROWTH = 4.0  # of the curvature from w* to where the chains are
-RAISE_GAMMA = 2.0  # when a round shows that it was too small; its square the second time, …
-RAISE = 4.0  # of h, when a round shows that it was too small; of nβ at the most
+MOST_GROWTH = 16.0  # of the curvature from w* to where the chains are
+RAISE_GAMMA = 1.4  # when a round shows that it was too small
+GUESS = 4.0  # the same, before it was measured
+FLAT = 1e-5  # the curvature at w* over that around it, below which it says nothing
+RAISE = 4.0  # of h, when chains are lost; of nβ from one round to the next
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +173,6 @@ class _Pilot:
                 "localization=0 leaves no scale to choose nbeta by; give nbeta as a number, or "
                 'localization="auto".'
             )
-        self._tightened = 0  # how often γ was raised
         self._steps = 0
         self._noise = 0.0
         self._nbeta: float | None = None
@@ -183,7 +184,8 @@ class _Pilot:
         # tr Cov(∇ℓ_i) of single samples, from batches drawn without replacement
         self._sample_noise = split.noise * small / max(1 - small / len(data), 1e-9)
         self._trace: float | None = None  # tr H
-        self._curvature = self._at_first = self._first_curvature()
+        self._scale = GUESS * self._first_curvature()
+        self._curvature = self._scale  # where the chains are
         self.agreed = 0  # rounds in a row that found nothing amiss
 
     def round(self, number: int) -> None:
@@ -191,24 +193,20 @@ class _Pilot:
         nbeta, kernel = self._settings()
         steps = max(int(self._budget * ROUND_SHARE), 16)
         virial = self._run(nbeta, kernel, steps, number)
-        finite = self._is_cool() and torch.isfinite(self._block.position).all()
-        if finite:
-            seen = self._landscape.local()
-            finite = torch.isfinite(seen.loss).all()
-        if not finite:
-            self._fail()
-            return
-        if self._gamma_is_free and self._has_left(virial, seen, nbeta):
-            self._tighten()
-            return
+        seen = self._landscape.local()
         curvature = float(self._landscape.curvature(self._reach).max())
-        if not math.isfinite(curvature):
+        finite = torch.isfinite(self._block.position).all() and torch.isfinite(seen.loss).all()
+        if not (finite and self._is_cool() and math.isfinite(curvature)):
             self._fail()
             return
-        if self._gamma_is_free and curvature > MOST_GROWTH * self._at_first:
+        grown = not self._is_flat and curvature > MOST_GROWTH / GUESS * self._scale
+        too_far = grown or self._has_left(virial, seen, nbeta)
+        if self._gamma_is_free and too_far:
             self._tighten()
             return
         self._curvature = max(curvature, self._curvature if self.agreed else 0.0)
+        if self._is_flat:
+            self._scale = self._curvature
         self.agreed += 1
         if seen.signal > 0:
             self._noise = seen.noise / seen.signal
@@ -260,41 +258,42 @@ class _Pilot:
         return rise > 0 and float(virial.mean()) + 2 * error**0.5 < 2 * MIN_LOCALITY * rise
 
     def _tighten(self) -> None:
-        self._tightened += 1
-        self._gamma *= RAISE_GAMMA**self._tightened
+        self._gamma *= RAISE_GAMMA
         self.agreed = 0
         self._restart()
-        self._curvature = self._at_first = self._first_curvature()
+        self._scale = GUESS * self._first_curvature()
+        self._curvature = self._scale
 
     def _fail(self) -> None:
-        """Chains were lost: from w* again, with smaller steps and a lower nβ."""
-        self._curvature *= RAISE**2
+        """Chains were lost: from w* again with half the step, or closer to it if that was tried."""
         self.agreed = 0
+        if (
+            self._gamma_is_free
+            and not self._is_flat
+            and self._curvature > MOST_GROWTH / GUESS * self._scale
+        ):
+            self._tighten()
+            return
+        self._curvature *= RAISE
+        if self._is_flat:
+            self._scale = self._curvature
         self._restart()
 
     def _settings(self) -> tuple[float, BAOAB]:
         gamma, h = self._gamma, self._curvature
         nbeta = self._given_nbeta
         if nbeta is None:
-            nbeta = min(self._stiffness * gamma / h, self._most_informed)
-            if self._nbeta is not None:
+            nbeta = min(self._limits().values())
+            if self._is_flat and self._nbeta is not None:
                 nbeta = min(nbeta, RAISE * self._nbeta)
         self._nbeta = nbeta
         stiffest = (nbeta * h + gamma) ** 0.5
-        softest = max(gamma**0.5, stiffest / self._quiet_stiffness**0.5)  # that can be mixed
+        softest = max(gamma**0.5, stiffest / self._stiffness**0.5)  # that can be mixed
         friction = max(DAMPING * softest, STEP * self._noise * stiffest / (2 * HEAT))
         return nbeta, BAOAB(step_size=STEP / stiffest, friction=friction)
 
     @property
     def _stiffness(self) -> float:
-        """κ, the most that can be mixed."""
-        if not self._noise:
-            return self._quiet_stiffness
-        noisy = 2 * self._steps_left * HEAT / (NOISY_RELAXATIONS * self._noise)
-        return min(self._quiet_stiffness, noisy)
-
-    @property
-    def _quiet_stiffness(self) -> float:
         """κ, the most that can be mixed with exact gradients."""
         return float((self._steps_left * STEP / RELAXATIONS) ** 2)
 
@@ -315,16 +314,20 @@ class _Pilot:
     def _reach(self) -> float:
         return float((self._gamma or natural_localization(self._flat)) ** -0.5)
 
-    def _limit(self) -> str | None:
-        if self._given_nbeta is not None:
-            return None
-        scale = self._gamma / self._curvature
+    def _limits(self) -> dict[str, float]:
+        """The most that nβ can be, and for whose sake."""
         limits = {
-            "the budget": self._quiet_stiffness * scale,
-            "the noise of minibatch gradients": self._stiffness * scale,
+            "the budget": self._stiffness * self._gamma / self._scale,
             "the information in the data": self._most_informed,
         }
-        return min(limits, key=limits.__getitem__)
+        if self._noise:
+            noisy = 2 * self._steps_left * HEAT / (NOISY_RELAXATIONS * self._noise)
+            limits["the noise of minibatch gradients"] = noisy * self._gamma / self._curvature
+        return limits
+
+    def _limit(self) -> str | None:
+        limits = self._limits()
+        return None if self._given_nbeta is not None else min(limits, key=limits.__getitem__)
 
     def _first_curvature(self) -> float:
         """At w*, or where that is 0, at weights as far away as the tether lets them go."""
@@ -332,18 +335,17 @@ class _Pilot:
         position = self._block.position
         generator = torch.Generator().manual_seed(0)
         step = torch.randn(position.shape, generator=generator, dtype=position.dtype)
-        position.add_(step.to(position.device), alpha=self._reach)
+        position.add_(step.to(position.device), alpha=self._reach / 2)
         self._block.moved()
         there = float(self._landscape.curvature(self._reach).max())
         self._restart()
-        if not math.isfinite(there):
-            there = RAISE * here
         if max(here, there) <= 0:
             raise ValueError(
                 "the gradient of the loss is 0 at w* and around it: the sampled weights do not "
                 "reach this loss; choose another component."
             )
-        return there if here < 1e-3 * there else max(here, min(there, RAISE * here))
+        self._is_flat = here < FLAT * there
+        return there if self._is_flat else here
 
     def _run(self, nbeta: float, kernel: BAOAB, steps: int, number: int) -> Tensor:
         """Run the chains on; (w − w*)·nβ∇L by half of the run and chain."""

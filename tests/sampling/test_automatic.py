@@ -1,0 +1,94 @@
+"""Automatic runs as a whole: the companion at twice the tether, lost chains, interruption."""
+
+import numpy as np
+import pytest
+import torch
+from cases import EIGENVALUES, assert_same, noisy_quadratic
+
+import creode
+from creode.sampling import BAOAB, Auto, Execution, Plan, Schedule, unit
+from creode.store import Store
+from creode.study import open_draws
+from creode.testbeds import quadratic
+from oracles import llc_quadratic
+
+SEQUENTIAL = Execution(mode="sequential")
+
+
+def automatic(testbed, out=None, *, budget=800, mode="sequential", **auto):
+    posterior = creode.LocalPosterior(testbed.model, testbed.task, testbed.data)
+    return creode.sample(
+        posterior, sampler=Auto(budget=budget, **auto), chains=2, batch_size=len(testbed.data),
+        execution=Execution(mode=mode), out=out,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["sequential", "vectorised"])
+def test_the_companion_is_drawn_at_twice_the_tether(mode):
+    draws = automatic(quadratic(EIGENVALUES, num_samples=4), budget=6000, mode=mode)
+    nbeta, gamma = draws.attrs["nbeta"], draws.attrs["localization"]
+    reading = creode.llc(draws)
+    tighter = float(reading.llc_tethered - reading.tether_shift)
+    exact = llc_quadratic(EIGENVALUES, nbeta, 2 * gamma)
+    assert abs(tighter - exact) < 4 * float(reading.tether_shift_se)
+    assert float(reading.tether_shift_se) < 0.15 * exact
+    assert not np.allclose(draws["tighter_excess"].values[0], draws["tighter_excess"].values[1])
+
+
+def test_without_extrapolation_there_is_no_companion():
+    draws = automatic(noisy_quadratic(), extrapolate=False)
+    assert "tighter_excess" not in draws
+    reading = creode.llc(draws)
+    assert float(reading.llc) == float(reading.llc_tethered)
+
+
+def test_a_run_directory_gives_the_companion_back(tmp_path):
+    draws = automatic(noisy_quadratic(), out=str(tmp_path / "run"))
+    assert_same(draws, open_draws(tmp_path / "run"))
+    assert "tighter_excess" in open_draws(tmp_path / "run")
+
+
+@pytest.mark.parametrize("mode", ["sequential", "vectorised"])
+def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, monkeypatch, mode):
+    whole = automatic(noisy_quadratic(), mode=mode)
+    write, written = Store.write, []
+
+    def interrupted(store, key, tree):
+        write(store, key, tree)
+        written.append(key)
+        if len(written) in (1, 2):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "write", interrupted)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            automatic(noisy_quadratic(), out=str(tmp_path / "run"), mode=mode)
+    resumed = automatic(noisy_quadratic(), out=str(tmp_path / "run"), mode=mode)
+    assert_same(whole, resumed)
+    assert len(written) == len(set(written))
+
+
+def test_a_block_that_lost_a_chain_runs_again_with_half_the_step():
+    testbed = quadratic(EIGENVALUES, num_samples=4)
+    posterior = creode.LocalPosterior(
+        testbed.model, testbed.task, testbed.data, nbeta=100.0, localization=1.0
+    )
+    unstable = BAOAB(step_size=5 / (100 * max(EIGENVALUES)) ** 0.5, friction=1.0)
+    plan = Plan(
+        kernel=unstable, schedule=Schedule(chains=2, draws=40, burnin=1000, batch_size=4),
+        execution=SEQUENTIAL,
+    )  # fmt: skip
+    lost = unit.run_chains(posterior, {}, plan)
+    assert bool((lost["failed_at"] >= 0).all())
+    kept = unit.run_chains(posterior, {}, Plan(**vars(plan) | {"most_halvings": 2}))
+    assert bool((kept["failed_at"] < 0).all())
+    quarter = BAOAB(step_size=unstable.step_size / 4, friction=1.0)
+    assert_same(kept, unit.run_chains(posterior, {}, Plan(**vars(plan) | {"kernel": quarter})))
+
+
+def test_the_callers_model_leaves_as_it_came():
+    testbed = noisy_quadratic()
+    before = {name: p.detach().clone() for name, p in testbed.model.named_parameters()}
+    automatic(testbed)
+    for name, parameter in testbed.model.named_parameters():
+        assert torch.equal(parameter, before[name])
