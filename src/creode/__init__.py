@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from creode import components, data, diagnostics, geometry, tasks, testbeds
     from creode.geometry import llc
     from creode.posterior import LocalPosterior
-    from creode.sampling import BAOAB, SGLD, Auto, Execution, RMSPropSGLD, sample
+    from creode.sampling import BADODAB, BAOAB, SGLD, Auto, Execution, RMSPropSGLD, sample
     from creode.study import open_draws
 
 _HOME = {
     "Auto": "creode.sampling",
+    "BADODAB": "creode.sampling",
     "BAOAB": "creode.sampling",
     "Execution": "creode.sampling",
     "LocalPosterior": "creode.posterior",
@@ -29,6 +30,7 @@ _HOME = {
 _ROOMS = ("components", "data", "diagnostics", "geometry", "tasks", "testbeds")
 
 __all__ = [
+    "BADODAB",
     "BAOAB",
     "SGLD",
     "Auto",

@@ -44,7 +44,7 @@ def llc(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     nbeta: StrengthOpt = "auto",
     localization: StrengthOpt = "auto",
     sampler: Annotated[
-        str, typer.Option(help="auto, or a kernel: sgld, rmsprop_sgld or baoab.")
+        str, typer.Option(help="auto, or a kernel: sgld, rmsprop_sgld, baoab or badodab.")
     ] = "auto",
     budget: BudgetOpt = None,
     settings: Annotated[

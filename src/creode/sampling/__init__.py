@@ -1,6 +1,7 @@
 """Sampling: kernels, the engine (the only loop), the recorder."""
 
 from creode.sampling.auto import Auto
+from creode.sampling.badodab import BADODAB
 from creode.sampling.baoab import BAOAB
 from creode.sampling.calibration import Calibration, calibrate
 from creode.sampling.kernel import Kernel
@@ -18,9 +19,10 @@ from creode.sampling.unit import (
     settle,
 )
 
-KERNELS = {kernel.name: kernel for kernel in (SGLD, RMSPropSGLD, BAOAB)}
+KERNELS = {kernel.name: kernel for kernel in (SGLD, RMSPropSGLD, BAOAB, BADODAB)}
 
 __all__ = [
+    "BADODAB",
     "BAOAB",
     "KERNELS",
     "SGLD",

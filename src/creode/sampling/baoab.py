@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
-import torch
-
 from creode.sampling.kernel import Coordinates, Target, check_positive
+from creode.sampling.leapfrog import drift, kick
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +45,9 @@ class BAOAB:
 
         There it is one kick with the opening B of the next step; only the first step has none.
         """
-        self._kick(at, target, self.step_size if step > 0 else self.step_size / 2)
+        kick(at, target, self.step_size if step > 0 else self.step_size / 2)
         momentum = at.slots["momentum"]
-        half = self.step_size / 2
         keep = math.exp(-self.friction * self.step_size)
-        at.position.add_(momentum, alpha=half)
+        drift(at, self.step_size / 2)
         momentum.mul_(keep).add_(at.noise, alpha=math.sqrt(1 - keep**2))
-        at.position.add_(momentum, alpha=half)
-
-    def _kick(self, at: Coordinates, target: Target, length: float) -> None:
-        momentum = at.slots["momentum"]
-        momentum.add_(at.gradient, alpha=-length * target.nbeta)
-        displacement = torch.sub(at.position, at.anchor, out=at.scratch)
-        momentum.add_(displacement, alpha=-length * target.localization)
+        drift(at, self.step_size / 2)
