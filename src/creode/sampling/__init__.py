@@ -4,6 +4,7 @@ from creode.sampling.auto import Auto
 from creode.sampling.badodab import BADODAB
 from creode.sampling.baoab import BAOAB
 from creode.sampling.calibration import Calibration, calibrate
+from creode.sampling.exact import sample_exactly
 from creode.sampling.kernel import Kernel
 from creode.sampling.rmsprop_sgld import RMSPropSGLD
 from creode.sampling.sample import sample
@@ -40,5 +41,6 @@ __all__ = [
     "merge_chains",
     "run_posterior",
     "sample",
+    "sample_exactly",
     "settle",
 ]
