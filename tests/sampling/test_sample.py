@@ -20,7 +20,7 @@ KERNELS = [
     SGLD(step_size=4e-3),
     RMSPropSGLD(step_size=1e-3),
     BAOAB(step_size=0.05, friction=4.0),
-    BADODAB(step_size=0.05, friction=4.0),
+    BADODAB(step_size=0.05, friction=4.0, stiffness=200.0),
 ]
 
 

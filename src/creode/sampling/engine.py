@@ -159,9 +159,10 @@ class Engine:
             for at in self._pieces(noisy=False):
                 if look is not None:
                     look(at)
-                self._thermostat.kick(at, target, step=step)
+                self._thermostat.kick(at, target, step=step, burnin=burnin)
                 kinetic += _kinetic(at)
-            self._thermostat.regulate(self._slots, kinetic / self._flat.size)
+            temperature = kinetic / self._flat.size
+            self._thermostat.regulate(self._slots, temperature, step=step, burnin=burnin)
             look = None
         kinetic = self._sums()
         for at in self._pieces():
@@ -171,7 +172,8 @@ class Engine:
             if self._thermostat is not None:
                 kinetic += _kinetic(at)
         if self._thermostat is not None:
-            self._thermostat.regulate(self._slots, kinetic / self._flat.size)
+            temperature = kinetic / self._flat.size
+            self._thermostat.regulate(self._slots, temperature, step=step, burnin=burnin)
 
     def _measure_and_move(self, step: int) -> dict[str, Tensor]:
         """The scalars (C,) of the draw at the present weights; then the move, while at it."""

@@ -51,10 +51,16 @@ class Kernel(Protocol):
     """A Markov kernel that leaves the local posterior (nearly) invariant."""
 
     name: ClassVar[str]
-    slots: ClassVar[Mapping[str, str]]
-    """Name of each carried array -> how it starts and what it is of: "normal" or "constant", of
-    each weight, (C, P); "chain", constant, of each chain, (C, 1), float64."""
     has_momentum: ClassVar[bool]
+
+    @property
+    def slots(self) -> Mapping[str, str]:
+        """What is carried, by name: how it starts and what it is of.
+
+        "normal" or "constant": of each weight, (C, P); "chain": constant, of each chain, (C, 1)
+        and float64.
+        """
+        ...
 
     @property
     def step_size(self) -> float:
@@ -79,11 +85,13 @@ class Thermostat(Kernel, Protocol):
     pieces, `regulate`.
     """
 
-    def kick(self, at: Coordinates, target: Target, *, step: int) -> None:
-        """What comes before the first look; writes the momentum only, and has no noise."""
+    def kick(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:
+        """What comes before the first look; it leaves the position alone and has no noise."""
         ...
 
-    def regulate(self, slots: Mapping[str, Tensor], temperature: Tensor) -> None:
+    def regulate(
+        self, slots: Mapping[str, Tensor], temperature: Tensor, *, step: int, burnin: int
+    ) -> None:
         """Answer to ‖p‖²/d of each chain, (C,) float64, in the "chain" slots."""
         ...
 
