@@ -25,6 +25,7 @@ from creode.sampling.block import unit_losses
 from creode.sampling.borrow import borrowed
 from creode.sampling.calibration import Calibration, calibrate
 from creode.sampling.choice import ResolvedMode, choose_mode, make_block
+from creode.sampling.control import ControlledBlock, gradient_of_all
 from creode.sampling.engine import Engine, Problem
 from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Kernel, Target
@@ -153,6 +154,11 @@ def settle(
     if not isinstance(plan.kernel, Auto):
         posterior.strengths()
         return posterior, plan
+    if plan.schedule.control_variates:
+        raise ValueError(
+            "sampler 'auto' measures the noise of plain minibatch gradients; with "
+            "control_variates give a kernel, nbeta and localization of your own."
+        )
     chosen = find_calibration(posterior, probes, plan, store)
     return (
         replace(posterior, nbeta=chosen.nbeta, localization=chosen.localization),
@@ -205,8 +211,16 @@ def _run_block(
 ) -> xr.DataTree:
     """One block of chains; its weights and gradients are gone when it returns."""
     flat = FlatWeights(posterior.model, posterior.selection())
+    schedule = plan.schedule
+    of_all = (
+        gradient_of_all(posterior, flat, plan.execution, schedule.batch_size)
+        if schedule.control_variates
+        else None
+    )
     with borrowed(posterior.model):
         block = make_block(posterior, flat, plan.execution, mode=mode, chains=len(chains))
+        if of_all is not None:
+            block = ControlledBlock(block, torch.cat(flat.anchor(0, flat.size)), of_all)
         engine = Engine(problem, block, flat, chains)
         engine.run(on_step=on_step, on_state=snapshots(engine))
         tree: xr.DataTree = engine.tree()
@@ -249,6 +263,11 @@ def _prepare(
     model, task, data, schedule = posterior.model, posterior.task, posterior.data, plan.schedule
     assert not isinstance(plan.kernel, Auto)  # settled before
     _check_weights(model)
+    if schedule.control_variates and schedule.batch_size == len(data):
+        raise ValueError(
+            f"batch_size is all {len(data)} samples, so gradients have no noise; "
+            "leave out control_variates, which would only double the cost."
+        )
     pairs = pairs_with_minibatches(schedule, len(data))
     with borrowed(model):
         for samples in (data, *probes.values()):
@@ -341,6 +360,7 @@ def _attrs(
         "sampler": json.dumps(record["sampler"], sort_keys=True),
         "steps_per_draw": schedule.steps_per_draw,
         "burnin": schedule.burnin,
+        "gradient_evaluations": schedule.gradient_evaluations(len(problem.data)),
         "seed": schedule.seed,
         "creode_version": __version__,
         "model_fingerprint": model_fingerprint(posterior.model),
