@@ -266,6 +266,45 @@ def baoab_autocorrelation(a: float, step: float, friction: float, num_lags: int)
     return values
 
 
+def badodab_variance(
+    a: ArrayLike, step: float, injected: float, gradient_variance: float
+) -> tuple[Array, float]:
+    """Variances of the positions, and the friction ζ, of BADODAB with a very heavy thermostat.
+
+    Then ζ rests where ‖p‖² before and after O are 2d on average. At a given ζ the moves are linear:
+    the kick −h(a w + s ξ), half a drift, p ← c p + √(A(1 − c²)/ζ) ξ, half a drift.
+
+    Args:
+        a: posterior precisions, (d,).
+        step: h.
+        injected: A.
+        gradient_variance: s², of the noise in nβ times the minibatch gradient of each weight.
+    """
+    precisions = np.asarray(a, dtype=np.float64)
+    drift = np.array([[1.0, step / 2], [0.0, 1.0]])
+    heat = np.diag([0.0, step**2 * gradient_variance])
+
+    def at(friction: float) -> tuple[Array, float]:
+        c = math.exp(-friction * step)
+        damp, noise = np.diag([1.0, c]), np.diag([0.0, injected * (1 - c**2) / friction])
+        variances, hot = np.empty(len(precisions)), 0.0
+        for i, precision in enumerate(precisions):
+            kick = np.array([[1.0, 0.0], [-step * precision, 1.0]])
+            rest = drift @ damp @ drift
+            added = rest @ heat @ rest.T + drift @ noise @ drift.T
+            moved = rest @ kick
+            sigma = np.linalg.solve(np.eye(4) - np.kron(moved, moved), added.ravel()).reshape(2, 2)
+            variances[i] = sigma[0, 0]
+            hot += (kick @ sigma @ kick.T + heat)[1, 1] + sigma[1, 1]
+        return variances, hot / (2 * len(precisions)) - 1
+
+    low, high = 1e-3 * injected, injected + 4 * step * gradient_variance
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if at(middle)[1] > 0 else (low, middle)
+    return at(low)[0], low
+
+
 # -- monomial losses at finite nβ and γ ----------------------------------------------------------
 
 

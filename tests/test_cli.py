@@ -35,6 +35,17 @@ LLC = ("llc", "decoder", "--data", "corpus:brackets", "--length", 16, "--limit",
        "--out", "run")  # fmt: skip
 
 
+def test_a_kernel_takes_its_settings_and_control_variates_by_name(run, tmp_path):
+    run(*TRAIN)
+    read = run(*LLC, "--sampler", "badodab", "--sampler-option", "stiffness=1e5",
+               "--control-variates", "--json")  # fmt: skip
+    assert read.exit_code == 0, read.output
+    config = json.loads((tmp_path / "run/run.json").read_text())["config"]["study"]
+    sampler = config["sampler"]
+    assert (sampler["name"], sampler["stiffness"], sampler["friction"]) == ("badodab", 1e5, 170.0)
+    assert config["schedule"]["control_variates"] is True
+
+
 def test_the_way_from_training_to_a_report(run, tmp_path):
     trained = run(*TRAIN, "--json")
     assert trained.exit_code == 0, trained.output

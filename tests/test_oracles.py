@@ -215,6 +215,41 @@ def test_baoab_autocorrelation_solves_the_joint_stationary_law():
     )
 
 
+def test_badodab_is_baoab_without_noise_and_nearly_exact_with_it():
+    a = np.array([0.5, 1.0, 4.0])
+    variances, friction = oracles.badodab_variance(a, 0.3, 1.7, 0.0)
+    np.testing.assert_allclose(variances, oracles.baoab_moments(a, 0.3)[0], rtol=1e-9)
+    assert friction == pytest.approx(1.7, rel=1e-9)
+    errors = []
+    for step in (0.1, 0.05):
+        variances, friction = oracles.badodab_variance(a, step, 1.7, 6.0)
+        assert friction == pytest.approx(1.7 + step * 3, rel=0.02)
+        errors.append((a * variances).mean() - 1)
+    assert errors[0] / errors[1] == pytest.approx(8, rel=0.15)  # h³
+    assert abs(errors[1]) < 0.01
+
+
+def test_badodab_variance_is_what_a_long_chain_in_numpy_sees():
+    rng = np.random.default_rng(8)
+    a, step, injected, noise, inertia = np.array([0.5, 2.0]), 0.3, 1.0, 5.0, 1e3
+    exact, friction = oracles.badodab_variance(a, step, injected, noise)
+    w, p = rng.normal(size=(2, 4000, 2))
+    zeta, seen = np.full(4000, friction), []
+    for t in range(1500):
+        p = p - step * (a * w + noise**0.5 * rng.normal(size=w.shape))
+        zeta = zeta + step / 2 * injected**2 / inertia * ((p**2).mean(1) - 1)
+        c = np.exp(-zeta * step)[:, None]
+        w = w + step / 2 * p
+        p = c * p + np.sqrt(injected * (1 - c**2) / zeta[:, None]) * rng.normal(size=w.shape)
+        w = w + step / 2 * p
+        zeta = zeta + step / 2 * injected**2 / inertia * ((p**2).mean(1) - 1)
+        if t > 300 and t % 20 == 0:
+            seen.append((w**2).mean(0))
+    error = 2**0.5 * exact / (len(seen) * 4000) ** 0.5
+    assert (np.abs(np.mean(seen, axis=0) - exact) < 4 * error + 0.002 * exact).all()
+    assert np.abs(exact * a - 1).max() > 0.02  # told apart from the limit
+
+
 @pytest.mark.parametrize(("k", "gamma"), [(1, 0.5), (2, 1.0), (3, 20.0)])
 def test_monomial_in_one_weight_matches_adaptive_quadrature(k, gamma):
     nbeta = 300.0

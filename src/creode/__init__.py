@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from creode.geometry import llc
     from creode.posterior import LocalPosterior
     from creode.response import susceptibility
-    from creode.sampling import BAOAB, SGLD, Auto, Execution, RMSPropSGLD, sample
+    from creode.sampling import BADODAB, BAOAB, SGLD, Auto, Execution, RMSPropSGLD, sample
     from creode.study import open_draws
 
 _HOME = {
     "Auto": "creode.sampling",
+    "BADODAB": "creode.sampling",
     "BAOAB": "creode.sampling",
     "Execution": "creode.sampling",
     "LocalPosterior": "creode.posterior",
@@ -31,6 +32,7 @@ _HOME = {
 _ROOMS = ("components", "data", "diagnostics", "geometry", "response", "tasks", "testbeds")
 
 __all__ = [
+    "BADODAB",
     "BAOAB",
     "SGLD",
     "Auto",

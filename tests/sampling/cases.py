@@ -1,5 +1,7 @@
 """Posteriors with closed forms, and a chain written out step by step, for the sampling tests."""
 
+from dataclasses import replace
+
 import torch
 
 import creode
@@ -13,6 +15,16 @@ BLOCKS = {"first": (2, 2), "second": (3,)}
 def noisy_quadratic(num_samples=24, **scales):
     scales = {"gradient_scale": 0.3, "curvature_scale": 0.3, "offset_scale": 1.0} | scales
     return quadratic(EIGENVALUES, num_samples=num_samples, blocks=BLOCKS, seed=3, **scales)
+
+
+def evenly_noisy_quadratic(gradient_variance, *, num_samples=24):
+    """A quadratic whose samples' gradients at w* have covariance `gradient_variance` · I."""
+    testbed = quadratic(EIGENVALUES, num_samples=num_samples, seed=3)
+    raw = torch.randn(num_samples, 7, generator=torch.Generator().manual_seed(0)).double()
+    gradients, _ = torch.linalg.qr(raw - raw.mean(0))
+    gradients *= (gradient_variance * num_samples) ** 0.5
+    columns = {**testbed.data.columns, "gradients": gradients}
+    return replace(testbed, gradients=gradients, data=replace(testbed.data, columns=columns))
 
 
 def posterior(testbed, *, nbeta=50.0, localization=10.0, component="full"):

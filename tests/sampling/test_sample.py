@@ -11,12 +11,17 @@ from torch import nn
 
 import creode
 from creode.data import Samples
-from creode.sampling import BAOAB, SGLD, RMSPropSGLD
+from creode.sampling import BADODAB, BAOAB, SGLD, RMSPropSGLD
 from creode.store import Store
 from creode.tasks import Classification
 from creode.testbeds import classifier, quadratic
 
-KERNELS = [SGLD(step_size=4e-3), RMSPropSGLD(step_size=1e-3), BAOAB(step_size=0.05, friction=4.0)]
+KERNELS = [
+    SGLD(step_size=4e-3),
+    RMSPropSGLD(step_size=1e-3),
+    BAOAB(step_size=0.05, friction=4.0),
+    BADODAB(step_size=0.05, friction=4.0, stiffness=200.0),
+]
 
 
 class WithBuffer(nn.Module):

@@ -44,7 +44,7 @@ def llc(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     nbeta: StrengthOpt = "auto",
     localization: StrengthOpt = "auto",
     sampler: Annotated[
-        str, typer.Option(help="auto, or a kernel: sgld, rmsprop_sgld or baoab.")
+        str, typer.Option(help="auto, or a kernel: sgld, rmsprop_sgld, baoab or badodab.")
     ] = "auto",
     budget: BudgetOpt = None,
     settings: Annotated[
@@ -88,6 +88,12 @@ def llc(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         int | None, typer.Option(min=1, help="Steps between draws [default: 5, or chosen].")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences of a gradient.")] = 32,
+    control_variates: Annotated[
+        bool,
+        typer.Option(
+            "--control-variates", help="Gradients without their noise at w*; twice the cost."
+        ),
+    ] = False,
     seed: SeedOpt = 0,
     mode: ModeOpt = "auto",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
@@ -127,7 +133,7 @@ def llc(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         "localization": chosen.get("localization", strength("localization", localization)),
         "schedule": {
             "chains": chains, "seed": seed, "batch_size": batch_size,
-            **chosen.get("schedule", lengths),
+            "control_variates": control_variates, **chosen.get("schedule", lengths),
         },
         "execution": {
             "mode": mode, "device": device, "forward_dtype": forward_dtype,

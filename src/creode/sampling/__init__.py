@@ -2,8 +2,10 @@
 
 from creode.sampling.auto import Auto
 from creode.sampling.automatic import find_calibration, run_posterior, with_tighter
+from creode.sampling.badodab import BADODAB
 from creode.sampling.baoab import BAOAB
 from creode.sampling.calibration import Calibration, calibrate
+from creode.sampling.exact import sample_exactly
 from creode.sampling.kernel import Kernel
 from creode.sampling.rmsprop_sgld import RMSPropSGLD
 from creode.sampling.sample import sample
@@ -16,9 +18,10 @@ from creode.sampling.unit import (
     merge_chains,
 )
 
-KERNELS = {kernel.name: kernel for kernel in (SGLD, RMSPropSGLD, BAOAB)}
+KERNELS = {kernel.name: kernel for kernel in (SGLD, RMSPropSGLD, BAOAB, BADODAB)}
 
 __all__ = [
+    "BADODAB",
     "BAOAB",
     "KERNELS",
     "SGLD",
@@ -36,5 +39,6 @@ __all__ = [
     "merge_chains",
     "run_posterior",
     "sample",
+    "sample_exactly",
     "with_tighter",
 ]

@@ -67,6 +67,11 @@ def run_posterior(
             posterior, probes, plan, unit=unit, observables=observables, store=store,
             checkpoint=checkpoint, on_progress=on_progress,
         )  # fmt: skip
+    if plan.schedule.control_variates:
+        raise ValueError(
+            "sampler 'auto' measures the noise of plain minibatch gradients; with "
+            "control_variates give a kernel, nbeta and localization of your own."
+        )
     chosen = find_calibration(posterior, probes, plan, store)
     posterior = replace(posterior, nbeta=chosen.nbeta, localization=chosen.localization)
     plan = replace(

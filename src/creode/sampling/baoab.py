@@ -2,7 +2,7 @@
 
 Here: the step.
 Not here: gradients, noise and the order of steps (engine.py).
-Symbols: h step size, p momentum (unit mass), η friction, ξ standard normal.
+Symbols: h step size, p momentum, η friction, ξ standard normal.
 Source: Leimkuhler & Matthews, Robust and efficient configurational molecular sampling (2013).
 """
 
@@ -11,12 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import ClassVar
 
-import torch
-
 from creode.sampling.kernel import Coordinates, Target, check_positive
+from creode.sampling.leapfrog import STRETCH, drift, kick, learn_masses, learns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,34 +26,43 @@ class BAOAB:
     the weights is exact with exact gradients; minibatch gradients heat it. The momentum is kept as
     it stands after O, where E[p²] = 1 whatever the step size; after the closing kick it is
     1 − h² a / 4.
+
+    With `stiffness` each weight has a mass, learnt in burn-in and then frozen (leapfrog.py): give
+    the largest curvature of the posterior, and directions less stiff are walked through faster.
+    Then a friction of about √stiffness suits them all, and h √stiffness is to be below 1.
     """
 
     step_size: float  # h, in weight
     friction: float  # η, in 1/weight
+    stiffness: float | None = None  # curvature of U that gets mass 1, in 1/weight²; None: all do
 
     name: ClassVar[str] = "baoab"
-    slots: ClassVar[Mapping[str, str]] = MappingProxyType({"momentum": "normal"})
     has_momentum: ClassVar[bool] = True
-    slot_start: ClassVar[float] = 0.0
+    slot_start: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         check_positive("BAOAB", step_size=self.step_size, friction=self.friction)
+        if self.stiffness is not None:
+            check_positive("BAOAB", stiffness=self.stiffness)
+
+    @property
+    def slots(self) -> Mapping[str, str]:
+        """The momentum, and √M where masses are learnt."""
+        masses = {} if self.stiffness is None else {"root_mass": "constant"}
+        return {"momentum": "normal", **masses}
 
     def move(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:
         """B, A, O, A; the closing B waits for the gradient at the new weights.
 
         There it is one kick with the opening B of the next step; only the first step has none.
         """
-        self._kick(at, target, self.step_size if step > 0 else self.step_size / 2)
+        h = self.step_size
+        if learns(self.stiffness, step=step, burnin=burnin):
+            learn_masses(at, target, self.stiffness, step=step)
+            h *= STRETCH
+        kick(at, target, h if step > 0 else h / 2)
         momentum = at.slots["momentum"]
-        half = self.step_size / 2
-        keep = math.exp(-self.friction * self.step_size)
-        at.position.add_(momentum, alpha=half)
+        keep = math.exp(-self.friction * h)
+        drift(at, h / 2)
         momentum.mul_(keep).add_(at.noise, alpha=math.sqrt(1 - keep**2))
-        at.position.add_(momentum, alpha=half)
-
-    def _kick(self, at: Coordinates, target: Target, length: float) -> None:
-        momentum = at.slots["momentum"]
-        momentum.add_(at.gradient, alpha=-length * target.nbeta)
-        displacement = torch.sub(at.position, at.anchor, out=at.scratch)
-        momentum.add_(displacement, alpha=-length * target.localization)
+        drift(at, h / 2)

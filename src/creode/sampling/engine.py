@@ -19,7 +19,7 @@ from torch import Tensor
 from creode.data import Samples
 from creode.sampling.block import BatchLosses, Block, in_batches
 from creode.sampling.flat import FlatWeights
-from creode.sampling.kernel import Coordinates, Kernel, Target
+from creode.sampling.kernel import Coordinates, Kernel, Target, Thermostat
 from creode.sampling.observables import LOSS, Observable
 from creode.sampling.probes import DATA_PROBE, Baseline, Probe
 from creode.sampling.randomness import Minibatches, Noise, stream_seed
@@ -72,8 +72,12 @@ class Engine:
             observed if self._observes else (),
         )
         self._slots = {
-            name: torch.full_like(block.position, kernel.slot_start) for name in kernel.slots
+            name: torch.full_like(block.position, kernel.slot_start)
+            if law != "chain"
+            else block.position.new_full((len(chains), 1), kernel.slot_start, dtype=torch.float64)
+            for name, law in kernel.slots.items()
         }
+        self._thermostat = kernel if isinstance(kernel, Thermostat) else None
         self._window = None if problem.baseline is None else Window(problem.baseline)
         self._chunk = min(CHUNK, flat.size)
         starts = range(0, flat.size, self._chunk)
@@ -150,8 +154,7 @@ class Engine:
             self._check(losses, step)
         draw = since // schedule.steps_per_draw if since >= 0 and ends_window else None
         if draw is None:
-            for at in self._pieces():
-                self._move(at, step)
+            self._move(step)
         else:
             if self._observes:
                 self._observe(draw, losses, index)
@@ -159,25 +162,45 @@ class Engine:
         self._block.moved()
         self._step += 1
 
-    def _move(self, at: Coordinates, step: int) -> None:
+    def _move(self, step: int, look: Callable[[Coordinates], None] | None = None) -> None:
+        """One step of the kernel; `look` sees each piece of the weights before it is touched."""
         problem = self._problem
-        problem.kernel.move(at, problem.target, step=step, burnin=problem.schedule.burnin)
+        target, burnin = problem.target, problem.schedule.burnin
+        if self._thermostat is not None:
+            kinetic = self._sums()
+            for at in self._pieces(noisy=False):
+                if look is not None:
+                    look(at)
+                self._thermostat.kick(at, target, step=step, burnin=burnin)
+                kinetic += _kinetic(at)
+            temperature = kinetic / self._flat.size
+            self._thermostat.regulate(self._slots, temperature, step=step, burnin=burnin)
+            look = None
+        kinetic = self._sums()
+        for at in self._pieces():
+            if look is not None:
+                look(at)
+            problem.kernel.move(at, target, step=step, burnin=burnin)
+            if self._thermostat is not None:
+                kinetic += _kinetic(at)
+        if self._thermostat is not None:
+            temperature = kinetic / self._flat.size
+            self._thermostat.regulate(self._slots, temperature, step=step, burnin=burnin)
 
     def _measure_and_move(self, step: int) -> dict[str, Tensor]:
         """The scalars (C,) of the draw at the present weights; then the move, while at it."""
         problem = self._problem
         kernel, target, size = problem.kernel, problem.target, self._flat.size
-        radial, distance, kinetic = torch.zeros(
-            3, len(self._block.position), dtype=torch.float64, device=self._flat.device
-        )
-        for at in self._pieces():
+        radial, distance, kinetic = self._sums(), self._sums(), self._sums()
+
+        def look(at: Coordinates) -> None:
             if kernel.has_momentum:
-                momentum = at.slots["momentum"]
-                kinetic += _dot(momentum, momentum)
+                kinetic.add_(_kinetic(at))
             displacement = torch.sub(at.position, at.anchor, out=at.scratch)
-            radial += _dot(displacement, at.gradient)
-            distance += _dot(displacement, displacement)
-            self._move(at, step)
+            radial.add_(_dot(displacement, at.gradient))
+            distance.add_(_dot(displacement, displacement))
+
+        self._move(step, look)
         loss_virial = target.nbeta * radial
         scalars = {
             "loss_virial": loss_virial,
@@ -189,6 +212,10 @@ class Engine:
         if self._window is not None:
             scalars |= self._window.close()
         return scalars
+
+    def _sums(self) -> Tensor:
+        """Zeros (C,), to which pieces are added."""
+        return torch.zeros(len(self._block.position), dtype=torch.float64, device=self._flat.device)
 
     def _observe(self, draw: int, losses: BatchLosses, index: Tensor | None) -> None:
         """Score the probes at the present weights, and record them with the observables."""
@@ -234,19 +261,26 @@ class Engine:
         if bool(bad.any()):
             self._recorder.fail(bad, step)
 
-    def _pieces(self) -> Iterator[Coordinates]:
-        """The weights piece by piece, with noise that is new each time."""
+    def _pieces(self, *, noisy: bool = True) -> Iterator[Coordinates]:
+        """The weights piece by piece, with noise that is new each time, or none to be used."""
+        laws = self._problem.kernel.slots
         for anchor, start in zip(
             self._anchors, range(0, self._flat.size, self._chunk), strict=True
         ):
             stop = min(start + self._chunk, self._flat.size)
+            scratch = self._scratch[:, : stop - start]
             yield Coordinates(
                 position=self._block.position[:, start:stop],
                 gradient=self._block.gradient[:, start:stop],
                 anchor=anchor if isinstance(anchor, Tensor) else torch.cat(anchor),
-                noise=self._noise.take(_padded(stop - start))[:, : stop - start],
-                scratch=self._scratch[:, : stop - start],
-                slots={name: slot[:, start:stop] for name, slot in self._slots.items()},
+                noise=self._noise.take(_padded(stop - start))[:, : stop - start]
+                if noisy
+                else scratch,
+                scratch=scratch,
+                slots={
+                    name: slot if laws[name] == "chain" else slot[:, start:stop]
+                    for name, slot in self._slots.items()
+                },
             )
 
 
@@ -258,3 +292,8 @@ def _padded(size: int) -> int:
 def _dot(left: Tensor, right: Tensor) -> Tensor:
     """Row-wise inner products (C,), accumulated over pieces in float64."""
     return torch.stack([torch.dot(*rows) for rows in zip(left, right, strict=True)]).double()
+
+
+def _kinetic(at: Coordinates) -> Tensor:
+    """‖p‖² of a piece, (C,)."""
+    return _dot(at.slots["momentum"], at.slots["momentum"])

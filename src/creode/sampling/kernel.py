@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol, Self
+from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 from torch import Tensor
 
@@ -44,15 +44,23 @@ class Coordinates(NamedTuple):
     anchor: Tensor  # (P,), w*
     noise: Tensor  # (C, P), standard normals of this step
     scratch: Tensor  # (C, P), free for the kernel's use
-    slots: Mapping[str, Tensor]  # each (C, P), what the kernel carries from step to step; written
+    slots: Mapping[str, Tensor]  # what the kernel carries from step to step; written by piece
 
 
 class Kernel(Protocol):
     """A Markov kernel that leaves the local posterior (nearly) invariant."""
 
     name: ClassVar[str]
-    slots: ClassVar[Mapping[str, str]]  # name of each carried array -> "normal" or "constant"
     has_momentum: ClassVar[bool]
+
+    @property
+    def slots(self) -> Mapping[str, str]:
+        """What is carried, by name: how it starts and what it is of.
+
+        "normal" or "constant": of each weight, (C, P); "chain": constant, of each chain, (C, 1)
+        and float64.
+        """
+        ...
 
     @property
     def step_size(self) -> float:
@@ -61,11 +69,30 @@ class Kernel(Protocol):
 
     @property
     def slot_start(self) -> float:
-        """Value at which "constant" slots start."""
+        """Value at which "constant" and "chain" slots start."""
         ...
 
     def move(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:
         """Move to the next weights; what a kernel learns it learns while step < burnin."""
+        ...
+
+
+@runtime_checkable
+class Thermostat(Kernel, Protocol):
+    """A kernel that looks at the temperature ‖p‖²/d of whole chains in the course of a step.
+
+    Then a step is two sweeps over the weights: `kick` on all pieces, `regulate`, `move` on all
+    pieces, `regulate`.
+    """
+
+    def kick(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:
+        """What comes before the first look; it leaves the position alone and has no noise."""
+        ...
+
+    def regulate(
+        self, slots: Mapping[str, Tensor], temperature: Tensor, *, step: int, burnin: int
+    ) -> None:
+        """Answer to ‖p‖²/d of each chain, (C,) float64, in the "chain" slots."""
         ...
 
 

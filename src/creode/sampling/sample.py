@@ -31,6 +31,7 @@ class ScheduleFields(TypedDict, total=False):
     batch_size: int
     seed: int
     traces: tuple[str, ...]
+    control_variates: bool
 
 
 def sample(
@@ -59,7 +60,8 @@ def sample(
         out: a run directory (path or fsspec URL); an interrupted run in it continues.
         execution: mode, device, precision of the forward pass, microbatch.
         on_progress: called with (chain-steps done, chain-steps in all).
-        **schedule: chains, draws, burnin, steps_per_draw, batch_size, seed, traces.
+        **schedule: chains, draws, burnin, steps_per_draw, batch_size, seed, traces,
+            control_variates.
 
     Returns:
         A tree: at the root losses and diagnostics with dims (chain, draw), and `observed` (chain,

@@ -26,6 +26,7 @@ class Schedule:
     batch_size: int = 32  # samples a gradient is taken on
     seed: int = 0
     traces: tuple[str, ...] = ()  # probes whose losses are kept at every draw
+    control_variates: bool = False  # gradients without their noise at w*, at twice the cost
 
     def __post_init__(self) -> None:
         least = {"chains": 1, "draws": 1, "burnin": 0, "steps_per_draw": 1, "batch_size": 1}
@@ -40,8 +41,14 @@ class Schedule:
 
     @property
     def num_steps(self) -> int:
-        """Gradient evaluations of one chain."""
+        """Steps of one chain."""
         return self.burnin + self.draws * self.steps_per_draw
+
+    def gradient_evaluations(self, num_samples: int) -> int:
+        """Gradients of a minibatch that one chain takes, with `num_samples` of data."""
+        if not self.control_variates:
+            return self.num_steps
+        return 2 * self.num_steps + -(-num_samples // self.batch_size)
 
     def fitted_to(self, data: Samples) -> Schedule:
         """The same schedule with the batch no larger than the data set."""

@@ -24,6 +24,7 @@ from creode.sampling.auto import Auto
 from creode.sampling.block import unit_losses
 from creode.sampling.borrow import borrowed
 from creode.sampling.choice import ResolvedMode, choose_mode, make_block
+from creode.sampling.control import ControlledBlock, gradient_of_all
 from creode.sampling.engine import Engine, Problem
 from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Kernel, Target
@@ -159,8 +160,16 @@ def _run_block(
 ) -> xr.DataTree:
     """One block of chains; its weights and gradients are gone when it returns."""
     flat = FlatWeights(posterior.model, posterior.selection())
+    schedule = plan.schedule
+    of_all = (
+        gradient_of_all(posterior, flat, plan.execution, schedule.batch_size)
+        if schedule.control_variates
+        else None
+    )
     with borrowed(posterior.model):
         block = make_block(posterior, flat, plan.execution, mode=mode, chains=len(chains))
+        if of_all is not None:
+            block = ControlledBlock(block, torch.cat(flat.anchor(0, flat.size)), of_all)
         engine = Engine(problem, block, flat, chains)
         engine.run(on_step=on_step, on_state=snapshots(engine))
         tree: xr.DataTree = engine.tree()
@@ -207,6 +216,11 @@ def prepare(
     assert not isinstance(plan.kernel, Auto)  # settled before
     model, task, data, schedule = posterior.model, posterior.task, posterior.data, plan.schedule
     _check_weights(model)
+    if schedule.control_variates and schedule.batch_size == len(data):
+        raise ValueError(
+            f"batch_size is all {len(data)} samples, so gradients have no noise; "
+            "leave out control_variates, which would only double the cost."
+        )
     pairs = pairs_with_minibatches(schedule, len(data))
     with borrowed(model):
         for samples in (data, *probes.values()):
@@ -308,6 +322,7 @@ def _attrs(
         "sampler": json.dumps(record["sampler"], sort_keys=True),
         "steps_per_draw": schedule.steps_per_draw,
         "burnin": schedule.burnin,
+        "gradient_evaluations": schedule.gradient_evaluations(len(problem.data)),
         "seed": schedule.seed,
         "creode_version": __version__,
         "model_fingerprint": model_fingerprint(posterior.model),
