@@ -49,8 +49,8 @@ def test_a_planted_response_is_found_and_its_intervals_hold_the_truth():
     "case",
     [
         {"rows": 60, "components": 8, "strengths": [6, 3], "error": 0.15, **PLAIN},
-        {"rows": 60, "components": 8, "strengths": [6, 3], "error": 0.1},
-        {"rows": 60, "components": 8, "strengths": [6, 3], "error": 0.04, "common": 6},
+        {"rows": 60, "components": 8, "strengths": [6, 3], "error": 0.06},
+        {"rows": 60, "components": 8, "strengths": [6, 4], "error": 0.04, "common": 6},
         {"rows": 12, "components": 30, "strengths": [9, 5], "error": 0.1},
         {"rows": 300, "components": 6, "strengths": [12], "error": 0.1, "replicates": 10},
     ],
@@ -62,7 +62,7 @@ def test_intervals_hold_the_truth_over_many_repetitions(case):
     assert 0.85 <= loading <= 0.99
     assert 0.85 <= score <= 0.99
     known = len(case["strengths"])
-    assert resolved[known:].sum() >= 195
+    assert resolved[known:].sum() >= 190
     assert resolved[known + 1 :].sum() <= 20  # 0.05 of 200 and 3 of its standard deviations
 
 
@@ -111,6 +111,23 @@ def test_noise_has_no_mode_in_95_of_100(common, replicates, settings):
         400, rows=40, components=8, replicates=replicates, error=1.0, common=common, **settings
     )
     assert alarms <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+
+
+@pytest.mark.parametrize(("rows", "components"), [(3, 30), (30, 3)])
+def test_a_later_mode_is_held_against_noise_in_the_directions_that_are_left(rows, components):
+    rng = np.random.default_rng(12)
+    settings = {"num_modes": 2, **PLAIN, **QUICK}
+    floors = [
+        float(
+            modes(noisy(rng, truth, replicates=40, error=0.1), seed=seed, **settings).noise_floor[1]
+        )
+        for seed, truth in enumerate([low_rank(rng, rows, components, [20.0])] * 30)
+    ]
+    left = 0.1 * rng.standard_normal(
+        (4000, rows - 1, components - 1)
+    )  # one direction of each is taken
+    expected = np.quantile(np.linalg.svd(left, compute_uv=False)[:, 0], 0.95)
+    assert np.mean(floors) == pytest.approx(expected, rel=0.02)
 
 
 def test_the_test_of_a_mode_can_be_told_how_often_to_alarm():
@@ -170,16 +187,16 @@ def test_the_sign_of_the_response_turns_scores_and_nothing_else(planted, found):
 
 
 def test_many_rows_are_compressed_without_a_difference(planted):
-    repeated = xr.concat([planted.isel(replicate=slice(6))] * 30, "row")
+    short = planted.isel(replicate=slice(6), row=slice(40))
+    repeated = xr.concat([short] * 30, "row")
     repeated = repeated.assign_coords(row=np.arange(repeated.sizes["row"]))
-    assert repeated.sizes["row"] > 6 * 8
-    short = planted.isel(replicate=slice(6))
+    assert short.sizes["row"] < 6 * 8 < repeated.sizes["row"]
     settings = {"num_modes": 2, "standardise": True, "centre": True, "seed": 3}
     one, many = modes(short, **settings), modes(repeated, **settings)
     for name in ("singular_value", "noise_floor", "singular_value_corrected", "singular_value_se"):
         np.testing.assert_allclose(many[name], one[name] * np.sqrt(30), rtol=1e-6, err_msg=name)
     np.testing.assert_allclose(many["loading_se"], one["loading_se"], rtol=1e-6)
-    np.testing.assert_allclose(many["score_se"][:, :50], one["score_se"], rtol=1e-6)
+    np.testing.assert_allclose(many["score_se"][:, :40], one["score_se"], rtol=1e-6)
 
 
 def test_stability_tells_modes_of_equal_strength_from_modes_apart():

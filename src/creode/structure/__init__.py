@@ -4,7 +4,17 @@ Replicates of a response matrix in, labelled results with errors out. Numbers fi
 draws them.
 """
 
+from creode.structure.descriptions import describe, extremes
 from creode.structure.matrix import response_matrix
 from creode.structure.modes import aligned, modes, principal_angles
+from creode.structure.patterns import pattern_classes
 
-__all__ = ["aligned", "modes", "principal_angles", "response_matrix"]
+__all__ = [
+    "aligned",
+    "describe",
+    "extremes",
+    "modes",
+    "pattern_classes",
+    "principal_angles",
+    "response_matrix",
+]
