@@ -118,18 +118,26 @@ def test_token_texts_of_bytes_are_the_text(text):
     assert "".join(token_texts(ids, tokenizer)) == text
 
 
+def test_an_accent_apart_from_its_letter_does_not_cut_the_word():
+    pieces = ["e", "\u0301", "te", " "]
+    found = pattern_classes([[0, 1, 2, 3]], lambda ids: "".join(pieces[i] for i in ids), of="token")
+    assert found.sel({"class": "word_start"})[0].values.tolist() == [1, 0, 0, 0]
+    assert found.sel({"class": "word_end"})[0].values.tolist() == [0, 0, 1, 0]
+
+
 class TidyTokenizer:
     """Loses the space before the first word of what it decodes, as some do, and tidies " ,"."""
 
-    pieces = ("▁the", "▁cat", "▁,", "s")
+    pieces = ("▁the", "▁cat", "▁,", "s", "a▁")
 
     def decode(self, ids):
-        return "".join(self.pieces[i] for i in ids).replace("▁", " ").strip().replace(" ,", ",")
+        return "".join(self.pieces[i] for i in ids).replace("▁", " ").lstrip().replace(" ,", ",")
 
 
 def test_the_space_before_a_word_is_kept_where_decoding_alone_would_lose_it():
     assert token_texts([0, 1, 3, 1], TidyTokenizer()) == ["the", " cat", "s", " cat"]
     assert token_texts([0, 2, 1], TidyTokenizer()) == ["the", ",", " cat"]
+    assert token_texts([4, 2, 1], TidyTokenizer()) == ["a ", ",", " cat"]
 
 
 def test_a_hugging_face_tokenizer_serves(tmp_path):

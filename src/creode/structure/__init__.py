@@ -4,6 +4,7 @@ Replicates of a response matrix in, labelled results with errors out. Numbers fi
 draws them.
 """
 
+from creode.structure.clusters import clusters
 from creode.structure.descriptions import describe, extremes
 from creode.structure.matrix import response_matrix
 from creode.structure.modes import aligned, modes, principal_angles
@@ -11,6 +12,7 @@ from creode.structure.patterns import pattern_classes
 
 __all__ = [
     "aligned",
+    "clusters",
     "describe",
     "extremes",
     "modes",

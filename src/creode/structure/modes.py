@@ -48,7 +48,7 @@ _BATCH = 2**24  # numbers of resampled matrices held at once
 _CORRECTIONS = 3  # rounds of taking the noise's share away from singular values
 
 
-class _Preprocessed(NamedTuple):
+class Preprocessed(NamedTuple):
     """Y of every replicate, and what made it."""
 
     values: Array  # (R, N, P)
@@ -140,7 +140,7 @@ def modes(
     if len(broken):
         return _not_read(labels, len(broken), int(broken[0])).assign_attrs(attrs)
 
-    y = _preprocess(values, standardise, centre)
+    y = preprocess(values, standardise=standardise, centre=centre)
     stacked_RMP, basis_NM = _compressed(_in_own_order(y.values))
     num = labels.sizes["mode"]
     u_MK, sigma_K, v_KP = _svd(stacked_RMP.mean(0), num)
@@ -231,7 +231,12 @@ def aligned(loadings: xr.DataArray, reference: xr.DataArray) -> xr.DataArray:
 # -- preprocessing -----------------------------------------------------------------------------
 
 
-def _preprocess(values: xr.DataArray, standardise: bool, centre: bool) -> _Preprocessed:
+def preprocess(values: xr.DataArray, *, standardise: bool, centre: bool) -> Preprocessed:
+    """Y of every replicate, columns on the scale of the mean over replicates.
+
+    Raises:
+        ValueError: a column that does not vary over rows has no scale.
+    """
     x_RNP = values.values
     mean_NP = x_RNP.mean(0)
     num_columns = mean_NP.shape[1]
@@ -248,7 +253,7 @@ def _preprocess(values: xr.DataArray, standardise: bool, centre: bool) -> _Prepr
         x_RNP = (x_RNP - x_RNP.mean(1, keepdims=True)) / column_scale
     if centre:
         x_RNP = x_RNP - x_RNP.mean(2, keepdims=True)
-    return _Preprocessed(x_RNP, column_mean, column_scale)
+    return Preprocessed(x_RNP, column_mean, column_scale)
 
 
 def _in_own_order(values_RNP: Array) -> Array:
