@@ -156,6 +156,26 @@ def test_a_failed_replicate_is_told_and_nothing_is_found(planted):
     assert all(out[name].dims == whole[name].dims for name in whole.data_vars)
 
 
+def test_halves_share_no_replicate_and_keep_a_part_of_the_rows(monkeypatch):
+    seen = []
+
+    def record(points, method, fewest, neighbours, graph=None):
+        if graph is None:
+            seen.append(points)
+        return np.arange(len(points)) % 2
+
+    monkeypatch.setattr("creode.structure.clusters._found", record)
+    rng = np.random.default_rng(7)
+    replicates = noisy(rng, np.zeros((100, 4)), replicates=6, error=1.0)
+    clusters(replicates, method="conductance", **QUICK)
+    assert len(seen) == 2 * QUICK["splits"]
+    assert {len(points) for points in seen} == {70}
+    for first, second in zip(seen[::2], seen[1::2], strict=True):
+        assert not np.isclose(first[:, None, 0], second[:, 0]).any()
+    norms = {round(float(np.linalg.norm(points)), 6) for points in seen}
+    assert len(norms) == len(seen)  # each split and half chooses anew
+
+
 def slow_adjusted_rand(first, second):
     """By counting pairs of rows."""
     pairs = list(itertools.combinations(range(len(first)), 2))

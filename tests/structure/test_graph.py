@@ -70,14 +70,15 @@ def test_pagerank_solves_its_equation():
     assert found[:4].min() > found[4:].max()  # the walk stays where it is bound
 
 
-def test_a_sweep_finds_the_best_prefix():
+@pytest.mark.parametrize("fewest", [1, 5, 20])
+def test_a_sweep_finds_the_best_prefix(fewest):
     rng = np.random.default_rng(1)
     graph = neighbour_graph(rng.standard_normal((50, 2)), 6)
     degree = np.asarray(graph.sum(1)).ravel()
     rank = rng.random(50) * degree
-    found, phi = _sweep(graph, degree, rank, fewest=5)
+    found, phi = _sweep(graph, degree, rank, fewest=fewest)
     order = np.argsort(-rank / degree)
-    each = {n: conductance(graph, members(50, *order[:n])) for n in range(5, 26)}
+    each = {n: conductance(graph, members(50, *order[:n])) for n in range(fewest, 26)}
     best = min(each, key=each.get)
     assert set(found) == set(order[:best])
     assert phi == pytest.approx(each[best])
@@ -111,3 +112,16 @@ def test_no_set_is_found_above_the_limit_or_below_the_size():
     assert (none == NONE).all()
     none = low_conductance_sets(graph, points, fewest=5, largest_conductance=0.3)
     assert (none == NONE).all()  # at most half the rows
+
+
+def test_rows_of_earlier_sets_leave_a_later_one(monkeypatch):
+    sets = iter([np.arange(10), np.arange(6, 15), np.arange(12, 20), np.arange(9, 16)])
+    monkeypatch.setattr("creode.structure.graph._sweep", lambda *_: (next(sets, sets_end), 0.1))
+    sets_end = np.arange(0)
+    graph = neighbour_graph(np.arange(40.0)[:, None], 2)
+    points = np.arange(40.0)[:, None]
+    labels = low_conductance_sets(graph, points, fewest=5, largest_conductance=0.3)
+    assert (labels[:10] == 0).all()
+    assert (labels[10:15] == 1).all()  # without those of the first
+    assert (labels[15:20] == 2).all()
+    assert (labels[20:] == NONE).all()  # the last has too few that are new

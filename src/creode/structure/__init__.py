@@ -6,6 +6,7 @@ draws them.
 
 from creode.structure.clusters import clusters
 from creode.structure.descriptions import describe, extremes
+from creode.structure.maps import map_rows
 from creode.structure.matrix import response_matrix
 from creode.structure.modes import aligned, modes, principal_angles
 from creode.structure.patterns import pattern_classes
@@ -15,6 +16,7 @@ __all__ = [
     "clusters",
     "describe",
     "extremes",
+    "map_rows",
     "modes",
     "pattern_classes",
     "principal_angles",
