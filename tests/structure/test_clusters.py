@@ -123,8 +123,10 @@ def test_scores_on_modes_leave_noise_out(method):
     assert set(np.unique(label[:60])) & set(np.unique(label[60:])) <= {-1}
 
 
-def test_chains_are_not_cut(planted):
-    replicates, _ = planted
+def test_chains_are_not_cut():
+    rng = np.random.default_rng(9)
+    truth, _ = grouped_rows(rng, [60, 40, 30, 20], distance=4.0)
+    replicates = noisy(rng, truth, replicates=12, error=0.5)
     doubled = xr.concat([replicates, replicates], "replicate").assign_coords(
         chain=("replicate", np.tile(np.arange(12), 2))
     )

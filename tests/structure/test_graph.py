@@ -115,7 +115,7 @@ def test_no_set_is_found_above_the_limit_or_below_the_size():
 
 
 def test_rows_of_earlier_sets_leave_a_later_one(monkeypatch):
-    sets = iter([np.arange(10), np.arange(6, 15), np.arange(12, 20), np.arange(9, 16)])
+    sets = iter([np.arange(10), np.arange(6, 15), np.arange(12, 20), np.arange(9, 23)])
     monkeypatch.setattr("creode.structure.graph._sweep", lambda *_: (next(sets, sets_end), 0.1))
     sets_end = np.arange(0)
     graph = neighbour_graph(np.arange(40.0)[:, None], 2)
@@ -125,3 +125,17 @@ def test_rows_of_earlier_sets_leave_a_later_one(monkeypatch):
     assert (labels[10:15] == 1).all()  # without those of the first
     assert (labels[15:20] == 2).all()
     assert (labels[20:] == NONE).all()  # the last has too few that are new
+
+
+def test_a_better_cut_of_too_few_rows_is_not_taken():
+    rng = np.random.default_rng(3)
+    points = rng.standard_normal((50, 2))
+    points[:8] += 100  # a group of its own, that no edge leaves
+    graph = neighbour_graph(points, 4)
+    degree = np.asarray(graph.sum(1)).ravel()
+    rank = np.arange(50, 0, -1.0) * degree
+    found, phi = _sweep(graph, degree, rank, fewest=8)
+    assert (sorted(found), phi) == (list(range(8)), 0)
+    found, phi = _sweep(graph, degree, rank, fewest=12)
+    assert len(found) >= 12
+    assert phi > 0
