@@ -1,4 +1,4 @@
-"""A realistic report of responses made of synthetic results: two planted modes in ten components."""
+"""A realistic report of responses made of synthetic results: two planted modes."""
 
 from __future__ import annotations
 

@@ -56,7 +56,9 @@ def heat_map(response: xr.Dataset) -> Figure:
     colour = alt.Color(
         "chi:Q",
         scale=alt.Scale(
-            domain=[-most, 0, most], range=[role("below"), role("middle"), role("above")]
+            domain=[-most, 0, most],
+            range=[role("below"), role("middle"), role("above")],
+            interpolate="rgb",  # through the middle, past no third hue
         ),
         legend=alt.Legend(title="χ", orient="top", gradientLength=180, titleOrient="left"),
     )
