@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from creode.version import __version__
 
 if TYPE_CHECKING:
-    from creode import components, data, diagnostics, geometry, tasks, testbeds
+    from creode import components, data, diagnostics, geometry, structure, tasks, testbeds
     from creode.geometry import llc
     from creode.posterior import LocalPosterior
     from creode.sampling import BAOAB, SGLD, Auto, Execution, RMSPropSGLD, sample
@@ -26,7 +26,7 @@ _HOME = {
     "open_draws": "creode.study",
     "sample": "creode.sampling",
 }
-_ROOMS = ("components", "data", "diagnostics", "geometry", "tasks", "testbeds")
+_ROOMS = ("components", "data", "diagnostics", "geometry", "structure", "tasks", "testbeds")
 
 __all__ = [
     "BAOAB",
@@ -43,6 +43,7 @@ __all__ = [
     "llc",
     "open_draws",
     "sample",
+    "structure",
     "tasks",
     "testbeds",
 ]

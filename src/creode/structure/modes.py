@@ -109,7 +109,8 @@ def modes(
             makes the largest loading positive. Errors are NaN for a mode that is not resolved.
         subspace_angle (mode): degrees, the largest principal angle between the spans of the first
             k modes of two halves of the replicates, the median over random halves. A half has
-            √2 times the noise of the whole, and two of them differ.
+            √2 times the noise of the whole, and two of them differ. 0 for as many modes as
+            there are directions.
         mode_cosine (mode): |cos| between the k-th loadings of the halves, likewise. Low beside a
             small subspace_angle: modes of equal strength, known only together.
         column_mean, column_scale (component): X = Y · scale + mean before rows were centred.
