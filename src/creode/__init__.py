@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from creode.version import __version__
 
 if TYPE_CHECKING:
-    from creode import components, data, diagnostics, geometry, response, tasks, testbeds
+    from creode import components, data, diagnostics, geometry, response, structure, tasks, testbeds
     from creode.geometry import llc
     from creode.posterior import LocalPosterior
     from creode.response import susceptibility
@@ -29,7 +29,16 @@ _HOME = {
     "sample": "creode.sampling",
     "susceptibility": "creode.response",
 }
-_ROOMS = ("components", "data", "diagnostics", "geometry", "response", "tasks", "testbeds")
+_ROOMS = (
+    "components",
+    "data",
+    "diagnostics",
+    "geometry",
+    "response",
+    "structure",
+    "tasks",
+    "testbeds",
+)
 
 __all__ = [
     "BADODAB",
@@ -48,6 +57,7 @@ __all__ = [
     "open_draws",
     "response",
     "sample",
+    "structure",
     "susceptibility",
     "tasks",
     "testbeds",

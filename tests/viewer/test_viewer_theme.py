@@ -39,6 +39,16 @@ def test_numbers_can_be_read_on_every_colour_of_the_heat_map(theme):
         assert contrast(rgb(text), cell) >= 4.5, at
 
 
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("end", ["below", "above"])
+def test_text_can_be_read_on_every_colour_of_a_signed_value(theme, end):
+    middle, last = rgb(theme["middle"]), rgb(theme[end])
+    for step in range(101):
+        cell = [a + (b - a) * step / 100 for a, b in zip(middle, last, strict=True)]
+        assert contrast(rgb(theme["ink"]), cell) >= 4.5, step
+    assert contrast(middle, last) >= 1.5  # and the ends can be told from the middle
+
+
 def test_both_themes_colour_every_role_and_unknown_roles_are_refused():
     assert LIGHT.keys() == DARK.keys()
     with pytest.raises(KeyError, match="'inc'; the roles are paper"):

@@ -17,5 +17,14 @@ if _missing:
 from creode.viewer.export import export_charts  # noqa: E402 - after the check
 from creode.viewer.page import write_report  # noqa: E402
 from creode.viewer.report import Report  # noqa: E402
+from creode.viewer.response_page import write_response_report  # noqa: E402
+from creode.viewer.response_report import InfluenceQuery, ResponseReport  # noqa: E402
 
-__all__ = ["Report", "export_charts", "write_report"]
+__all__ = [
+    "InfluenceQuery",
+    "Report",
+    "ResponseReport",
+    "export_charts",
+    "write_report",
+    "write_response_report",
+]

@@ -1,27 +1,20 @@
-"""The report as one HTML file that needs nothing else: no network, no server, no other file.
+"""The report of readings as a page.
 
-Here: gathering words, data and charts, and filling the template in.
-Not here: the page's markup, look and behaviour (template/), charts (figures.py).
-The same report gives the same bytes, so the page carries no time of writing.
+Here: gathering words, data and charts.
+Not here: what every page needs (rendering.py), the page's markup, look and behaviour (template/),
+charts (figures.py).
 """
 
 from __future__ import annotations
 
-import base64
-import functools
-import gzip
-import json
-import os
-from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from creode.viewer import wording
 from creode.viewer.figures import Figure, figures, loss_rows
 from creode.viewer.readings import OWN, Row, as_columns, compared_steps, probe_readings, readings
+from creode.viewer.rendering import made_by, rendered, settings, write_page
 from creode.viewer.report import Report, checkpoints
-from creode.viewer.theme import DARK, LIGHT
 from creode.viewer.traces import packed
 
 
@@ -33,18 +26,10 @@ def write_report(results: Report, path: str | Path) -> Path:
     Raises:
         ValueError: the path does not end in .html.
     """
-    path = Path(path)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"a report is an HTML file, got {str(path)!r}; end the path in .html.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(_page(results), encoding="utf-8")
-    return partial.replace(path)
+    return write_page(_page(results), path)
 
 
 def _page(report: Report) -> str:
-    import jinja2
-
     rows = readings(report.llc)
     if not rows:
         raise ValueError(
@@ -52,22 +37,10 @@ def _page(report: Report) -> str:
             "Give the result of creode.llc(draws) for at least one posterior."
         )
     found = figures(report)
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["css"] = _css_variables
-    return environment.get_template("report.html").render(
+    return rendered(
+        "report",
+        _data(report, rows, found),
         title=report.title,
-        light=LIGHT,
-        dark=DARK,
-        style=_template("report.css"),
-        library=_library(),
-        script=_template("report.js"),
-        data=_as_script(_data(report, rows, found)),
         verdict=_verdict(rows),
         readings=rows,
         lead=_lead(rows),
@@ -77,10 +50,10 @@ def _page(report: Report) -> str:
         compared=compared_steps(rows),
         components=list(dict.fromkeys(row["component"] for row in rows)),
         warnings=report.warnings,
-        config=list(_settings(report.config)),
+        config=list(settings(report.config)),
         command=report.command,
         glossary=wording.GLOSSARY,
-        made_by=_made_by(report),
+        made_by=made_by(report.llc.attrs),
         reading_name=wording.reading_name,
     )
 
@@ -92,7 +65,6 @@ def _data(report: Report, rows: list[Row], found: list[Figure]) -> dict[str, Any
     """Everything the page's script reads; each data set once, however many charts share it."""
     order = {(row["step"], row["component"]): i for i, row in enumerate(rows)}
     return {
-        "themes": {"light": LIGHT, "dark": DARK},
         "figures": {
             figure.name: {"chart": figure.chart, "facet": figure.facet_width, "title": figure.title}
             for figure in found
@@ -149,49 +121,3 @@ def _scope(report: Report, rows: list[Row]) -> str:
 
 def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def _settings(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted names and values of a nested configuration."""
-    for name, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from _settings(value, f"{prefix}{name}.")
-        elif isinstance(value, str):
-            yield f"{prefix}{name}", value
-        else:
-            yield f"{prefix}{name}", json.dumps(value, default=str, ensure_ascii=False)
-
-
-def _made_by(report: Report) -> list[tuple[str, str]]:
-    labels = {
-        "creode_version": "creode",
-        "model_fingerprint": "model",
-        "data_fingerprint": "data",
-    }
-    attrs = report.llc.attrs
-    return [(label, str(attrs[name])) for name, label in labels.items() if name in attrs]
-
-
-def _as_script(data: Mapping[str, Any]) -> str:
-    """JSON that cannot end the element it stands in, nor be read as markup."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
-
-
-def _css_variables(theme: Mapping[str, str]) -> str:
-    return " ".join(f"--{name}: {colour};" for name, colour in theme.items())
-
-
-def _template(name: str) -> str:
-    return (files("creode.viewer") / "template" / name).read_text(encoding="utf-8")
-
-
-@functools.cache
-def _library() -> str:
-    """The drawing library (Vega, through Vega-Embed), compressed: it is most of the page."""
-    import vl_convert
-
-    script = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
-    return base64.b64encode(gzip.compress(script.encode("utf-8"), mtime=0)).decode("ascii")

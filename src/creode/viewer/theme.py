@@ -39,6 +39,9 @@ LIGHT = {
     "heat2": "#00365a",
     "heat-text0": "#000000",
     "heat-text1": "#ffffff",
+    "below": "#6db0da",
+    "middle": "#f4f2ec",
+    "above": "#f0975a",
 }
 DARK = {
     "paper": "#14171b",
@@ -63,6 +66,9 @@ DARK = {
     "heat2": "#c3e6fb",
     "heat-text0": "#ffffff",
     "heat-text1": "#000000",
+    "below": "#1c6090",
+    "middle": "#1d2126",
+    "above": "#a04413",
 }
 HEAT_MIDDLE = 0.62  # share of the heat scale at which the text of a cell changes its colour
 SERIES = [f"{PREFIX}series{i}" for i in range(6)]

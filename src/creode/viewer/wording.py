@@ -61,6 +61,34 @@ GLOSSARY = (
     ),
 )
 
+RESPONSE_GLOSSARY = (
+    (
+        "χ, the susceptibility",
+        "How a component answers to data: −Cov of the component’s loss with the data’s, over draws "
+        "of the component’s weights. Below 0 the component supports the data; above 0 it "
+        "suppresses them.",
+    ),
+    (
+        "Mode",
+        "A pattern over components, with a score for each row, that explains as much of the "
+        "response matrix as one pattern can; the next as much of the rest.",
+    ),
+    (
+        "Noise floor",
+        "What the singular value of a mode would exceed one time in twenty if there were only "
+        "noise. A mode is resolved if it, and all before it, stand above theirs.",
+    ),
+    (
+        "Influence",
+        "−Cov of a training sample’s loss with the query’s over draws: below 0, more weight on the "
+        "sample lowers the query’s loss.",
+    ),
+    (
+        "± and lines across",
+        "After a number, ± is one standard error. Error bars reach two to either side.",
+    ),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Doubt:

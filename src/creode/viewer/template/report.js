@@ -1,35 +1,18 @@
-// Here: drawing the charts from the data in the page, the pickers, the table, saving and copying.
-// Not here: any estimate; numbers are shown as they are stored.
-"use strict";
+// Here: the charts of a report of readings, its pickers and its table.
+// Not here: what other pages need too (drawing.js); any estimate.
 (() => {
-  const page = JSON.parse(document.getElementById("data").textContent);
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const element = (id) => document.getElementById(id);
+  const {
+    page, dark, element, make, asRows, unpack, coloured, copies, loadLibrary, place, save, copyCommand,
+  } = creode;
   const NOWHERE = -1; // the signal "at" when no step is pointed at
 
   // ---- data ---------------------------------------------------------------------------------
-  const asRows = (columns) => {
-    const names = Object.keys(columns);
-    const count = names.length ? columns[names[0]].length : 0;
-    return Array.from({ length: count }, (_, i) =>
-      Object.fromEntries(names.map((name) => [name, columns[name][i]])));
-  };
   const readings = asRows(page.readings).map((row, index) => ({ ...row, index }));
   const probes = [
     ...readings.map((row) => ({ ...row, probe: page.own })), ...asRows(page.probes),
   ];
   const losses = asRows(page.losses);
 
-  // 16-bit levels between two extremes; the highest level stands for a missing value.
-  const unpack = ({ low, high, shape, levels }) => {
-    const bytes = new DataView(Uint8Array.from(atob(levels), (c) => c.charCodeAt(0)).buffer);
-    const at = (i) => {
-      const level = bytes.getUint16(2 * i, true);
-      return level === 65535 ? null : low + ((high - low) * level) / 65534;
-    };
-    return Array.from({ length: shape[0] }, (_, chain) =>
-      Array.from({ length: shape[1] }, (_, i) => at(chain * shape[1] + i)));
-  };
   const tracesOf = (reading) => {
     const packed = page.traces[reading.index];
     if (!packed) return { draws: [], lags: [] };
@@ -56,18 +39,9 @@
   };
 
   // ---- charts -------------------------------------------------------------------------------
-  const coloured = (spec, theme) => JSON.parse(JSON.stringify(spec), (_, value) =>
-    typeof value === "string" && value.startsWith("role:") ? theme[value.slice(5)] ?? value : value);
-  const copies = (rows) => rows.map((row) => ({ ...row })); // Vega writes into its rows
   const OF_A_READING = ["current", "probes", "draws", "lags", "chosen"]; // change with the reading
   const views = new Map(); // figure name -> {view, finalize, names of its data sets}
 
-  // The library is compressed in the page; run it before the first chart.
-  const loadLibrary = async () => {
-    const bytes = Uint8Array.from(atob(element("library").textContent), (c) => c.charCodeAt(0));
-    const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    document.head.append(make("script", await new Response(plain).text()));
-  };
   const draw = async (holder) => {
     const name = holder.dataset.figure;
     const { chart, facet } = page.figures[name];
@@ -135,12 +109,6 @@
     ["loss", (row) => row.loss?.toPrecision(4)],
     ["ESS", (row) => row.ess?.toFixed(0)], ["R-hat", (row) => row.rhat?.toFixed(3)],
   ];
-  const make = (tag, text, className) => {
-    const made = document.createElement(tag);
-    if (text !== undefined) made.textContent = text;
-    if (className) made.className = className;
-    return made;
-  };
   const showTooltip = (_, event, item, value) => {
     const tooltip = element("tooltip");
     const row = rowOf(value);
@@ -154,12 +122,7 @@
     }
     tooltip.replaceChildren(make("strong", title), list);
     if (row.reasons) tooltip.append(make("div", `✕ ${row.reasons}`, "doubt"));
-    const [width, height] = [tooltip.offsetWidth, tooltip.offsetHeight];
-    const left = Math.min(event.clientX + 16, innerWidth - width - 8);
-    const below = event.clientY + 18;
-    const top = below + height < innerHeight ? below : event.clientY - height - 14;
-    tooltip.style.left = `${Math.max(8, left)}px`;
-    tooltip.style.top = `${Math.max(8, top)}px`;
+    place(tooltip, event);
   };
 
   // ---- table and words --------------------------------------------------------------------------
@@ -252,33 +215,10 @@
   });
 
   // ---- saving and copying -------------------------------------------------------------------------
-  const save = async (name, kind) => {
-    const { view } = views.get(name);
-    const before = view.background();
-    view.background(getComputedStyle(document.body).backgroundColor);
-    const url = await view.toImageURL(kind, kind === "png" ? 2 : 1);
-    view.background(before);
-    await view.runAsync();
-    const link = make("a");
-    link.href = url;
-    link.download = `${name}.${kind}`;
-    link.click();
-  };
   for (const button of document.querySelectorAll("[data-save]"))
-    button.addEventListener("click", () => save(button.dataset.figure, button.dataset.save));
+    button.addEventListener("click", () => save(views.get(button.dataset.figure).view, button.dataset.figure, button.dataset.save));
 
-  element("copy")?.addEventListener("click", async () => {
-    const text = element("command").textContent;
-    let done = true;
-    try {
-      await navigator.clipboard.writeText(text);
-    } catch { // not allowed for this page: select it and use the older way
-      getSelection().selectAllChildren(element("command"));
-      done = document.execCommand("copy");
-    }
-    element("copied").textContent = done ? "Copied" : "Select the text and copy it";
-    setTimeout(() => { element("copied").textContent = ""; }, 2500);
-  });
+  copyCommand();
 
   // ---- begin ----------------------------------------------------------------------------------------
   showChosen();

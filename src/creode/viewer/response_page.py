@@ -1,0 +1,135 @@
+"""The report of responses as a page: heat map, modes, coloured text, influence queries.
+
+Here: gathering words, data and charts of the parts that have results.
+Not here: the parts (response.py, tokens.py, influence.py), what every page needs (rendering.py),
+the page's markup, look and behaviour (template/).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from creode.viewer.figures import Figure
+from creode.viewer.influence import influence_queries
+from creode.viewer.readings import as_columns
+from creode.viewer.rendering import made_by, rendered, settings, write_page
+from creode.viewer.response import (
+    heat_map,
+    loading_rows,
+    loadings,
+    mode_rows,
+    response_rows,
+    singular_values,
+)
+from creode.viewer.response_report import ResponseReport
+from creode.viewer.tokens import left_out, token_view
+from creode.viewer.wording import RESPONSE_GLOSSARY
+
+
+def write_response_report(results: ResponseReport, path: str | Path) -> Path:
+    """Write the report to `path`, replacing a file that is there only once it is complete.
+
+    Returns:
+        The path of the page.
+    Raises:
+        ValueError: the path does not end in .html.
+    """
+    return write_page(_page(results), path)
+
+
+def _page(report: ResponseReport) -> str:
+    found = _figures(report)
+    return rendered(
+        "response",
+        _data(report, found),
+        title=report.title,
+        scope=_scope(report),
+        sentences=_sentences(report),
+        figures={
+            section: [figure for figure in found if figure.section == section]
+            for section in ("response", "modes")
+        },
+        modes=[] if report.modes is None else mode_rows(report.modes),
+        words=_words(report),
+        tokens=report.tokens is not None,
+        left_out=0 if report.tokens is None else left_out(report.tokens),
+        queries=influence_queries(report.queries),
+        warnings=report.warnings,
+        config=list(settings(report.config)),
+        command=report.command,
+        glossary=RESPONSE_GLOSSARY,
+        made_by=made_by(_attrs(report)),
+    )
+
+
+def _figures(report: ResponseReport) -> list[Figure]:
+    found = []
+    if report.response is not None:
+        found.append(heat_map(report.response))
+    if report.modes is not None:
+        found += [singular_values(report.modes), loadings(report.modes)]
+    return found
+
+
+def _data(report: ResponseReport, found: list[Figure]) -> dict[str, Any]:
+    """Everything the page's script reads, each data set once."""
+    response, modes, tokens = report.response, report.modes, report.tokens
+    return {
+        "figures": {figure.name: {"chart": figure.chart} for figure in found},
+        "datasets": {
+            "response": as_columns([] if response is None else response_rows(response)),
+            "singular_values": as_columns([] if modes is None else mode_rows(modes)),
+            "loadings": as_columns([] if modes is None else loading_rows(modes)),
+        },
+        "tokens": None if tokens is None else token_view(tokens, modes, report.of),
+    }
+
+
+def _words(report: ResponseReport) -> list[tuple[str, int, str]]:
+    if report.words is None:
+        return []
+    groups = report.words
+    return [
+        (str(name), int(groups["size"].values[at]), str(groups["description"].values[at]))
+        for at, name in enumerate(groups["group"].values)
+    ]
+
+
+def _sentences(report: ResponseReport) -> list[str]:
+    """What was found, in a sentence for each part."""
+    found = []
+    if report.response is not None and "significant" in report.response:
+        significant = report.response["significant"]
+        found.append(f"{int(significant.sum())} of {significant.size} responses are told from 0.")
+    if report.modes is not None:
+        count = int(report.modes["resolved"].sum())
+        noun = "mode stands" if count == 1 else "modes stand"
+        found.append(f"{count or 'No'} {noun if count else 'mode stands'} above the noise.")
+    if report.queries:
+        number = len(report.queries)
+        found.append(f"{number} {'query' if number == 1 else 'queries'} to the training data.")
+    return found
+
+
+def _scope(report: ResponseReport) -> str:
+    parts = []
+    for data, dims in (
+        (report.response, ("component", "dataset")),
+        (report.modes, ("component", "row")),
+        (report.tokens, ("component", "sample")),
+    ):
+        if data is not None:
+            for dim in dims:
+                noun = {"dataset": "data set", "row": "row"}.get(dim, dim)
+                count = data.sizes[dim]
+                text = f"{count:,} {noun}{'' if count == 1 else 's'}"
+                parts += [] if text in parts else [text]
+    return " · ".join(parts)
+
+
+def _attrs(report: ResponseReport) -> dict[Any, Any]:
+    for data in (report.response, report.tokens, report.modes):
+        if data is not None:
+            return dict(data.attrs)
+    return {}
