@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from creode.version import __version__
 
 if TYPE_CHECKING:
-    from creode import components, data, diagnostics, geometry, tasks, testbeds
+    from creode import components, data, diagnostics, geometry, response, tasks, testbeds
     from creode.geometry import llc
     from creode.posterior import LocalPosterior
+    from creode.response import influence
     from creode.sampling import BAOAB, SGLD, Auto, Execution, RMSPropSGLD, sample
     from creode.study import open_draws
 
@@ -22,11 +23,12 @@ _HOME = {
     "LocalPosterior": "creode.posterior",
     "RMSPropSGLD": "creode.sampling",
     "SGLD": "creode.sampling",
+    "influence": "creode.response",
     "llc": "creode.geometry",
     "open_draws": "creode.study",
     "sample": "creode.sampling",
 }
-_ROOMS = ("components", "data", "diagnostics", "geometry", "tasks", "testbeds")
+_ROOMS = ("components", "data", "diagnostics", "geometry", "response", "tasks", "testbeds")
 
 __all__ = [
     "BAOAB",
@@ -40,8 +42,10 @@ __all__ = [
     "data",
     "diagnostics",
     "geometry",
+    "influence",
     "llc",
     "open_draws",
+    "response",
     "sample",
     "tasks",
     "testbeds",

@@ -1,0 +1,8 @@
+"""How losses answer to each other and to the data: Bayesian influence and the loss kernel.
+
+Saved draws with full traces in, labelled readings with errors and verdicts out.
+"""
+
+from creode.response.influence import Influence, influence
+
+__all__ = ["Influence", "influence"]
