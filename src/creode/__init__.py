@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from creode import components, data, diagnostics, geometry, response, tasks, testbeds
     from creode.geometry import llc
     from creode.posterior import LocalPosterior
-    from creode.response import influence
+    from creode.response import influence, loss_kernel
     from creode.sampling import BAOAB, SGLD, Auto, Execution, RMSPropSGLD, sample
     from creode.study import open_draws
 
@@ -25,6 +25,7 @@ _HOME = {
     "SGLD": "creode.sampling",
     "influence": "creode.response",
     "llc": "creode.geometry",
+    "loss_kernel": "creode.response",
     "open_draws": "creode.study",
     "sample": "creode.sampling",
 }
@@ -44,6 +45,7 @@ __all__ = [
     "geometry",
     "influence",
     "llc",
+    "loss_kernel",
     "open_draws",
     "response",
     "sample",

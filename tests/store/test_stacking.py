@@ -58,3 +58,10 @@ def test_parts_that_differ_are_not_stacked():
         stacked([whole, whole.isel(draw=slice(0, 3))])
     with pytest.raises(ValueError, match=r"float64.*float32"):
         stacked([whole, whole.astype(np.float64)])
+
+
+def test_rows_may_come_in_any_order_and_more_than_once():
+    lazy = stacked(parts(3, 4)[1])._data.array
+    rows = np.array([6, 0, 3, 3, 2])
+    found = lazy._read((rows, slice(None), np.array([1])))
+    np.testing.assert_array_equal(found, VALUES[rows][:, :, [1]])

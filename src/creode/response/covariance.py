@@ -50,6 +50,11 @@ class Blocks:
         lengths = np.diff(self.edges) / (self.num_chains * self.num_draws)
         return np.tile(lengths, self.num_chains)
 
+    def draws_of(self, block: int) -> slice:
+        """Where a block lies among the draws of all chains, one chain after another."""
+        chain, start, stop = self._each()[block]
+        return slice(chain * self.num_draws + start, chain * self.num_draws + stop)
+
     def products(self, left_CDU: Array, right_CDV: Array) -> Array:
         """The mean of x_u y_v over each block, (R, U, V)."""
         found = np.empty((self.count, left_CDU.shape[2], right_CDV.shape[2]))

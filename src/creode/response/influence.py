@@ -28,6 +28,7 @@ from creode.diagnostics.excess import posterior_dataset
 from creode.diagnostics.trace import SAMPLE_DIMS
 from creode.response.covariance import Blocks
 from creode.response.factor import BUFFER, Array, By, Factor, Index, Unit
+from creode.response.provenance import PROVENANCE
 from creode.response.significance import significant
 from creode.response.trust import Trust, trust
 from creode.version import __version__
@@ -35,10 +36,6 @@ from creode.version import __version__
 Kind = Literal["covariance", "correlation"]
 FDR = 0.05
 SIDES = ("helpful", "harmful")
-PROVENANCE = (
-    "nbeta", "localization", "component", "checkpoint", "sampler", "steps_per_draw", "burnin",
-    "seed", "model_fingerprint", "data_fingerprint",
-)  # fmt: skip
 
 
 def influence(

@@ -53,17 +53,11 @@ class _Stacked(BackendArray):
         wanted = np.arange(self.shape[0])[key[0]]
         rows = np.atleast_1d(wanted)
         owner = np.searchsorted(self._starts, rows, side="right") - 1
-        names = self._parts[0].dims
-        rest = dict(zip(names[1:], key[1:], strict=True))
-        pieces = [
-            self._parts[part].isel({names[0]: rows[owner == part] - self._starts[part], **rest})
-            for part in dict.fromkeys(owner.tolist())
-        ]
-        order = np.argsort(np.argsort(owner, kind="stable"), kind="stable")
-        read = np.concatenate([piece.values for piece in pieces]) if pieces else self._nothing(key)
-        read = read[order] if np.any(np.diff(owner) < 0) else read
-        return read[0] if wanted.ndim == 0 else read
-
-    def _nothing(self, key: tuple[Any, ...]) -> np.ndarray[Any, Any]:
-        shape = [np.shape(np.arange(n)[k]) for n, k in zip(self.shape, key, strict=True)]
-        return np.empty([size for one in shape for size in one], self.dtype)
+        first, *others = self._parts[0].dims
+        rest = dict(zip(others, key[1:], strict=True))
+        found = np.empty((len(rows), *self._parts[0].isel(rest).shape[1:]), self.dtype)
+        for part in np.unique(owner).tolist():
+            mine = owner == part
+            wanted_of_it = {first: rows[mine] - self._starts[part], **rest}
+            found[mine] = self._parts[part].isel(wanted_of_it).values
+        return found[0] if wanted.ndim == 0 else found
