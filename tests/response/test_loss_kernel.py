@@ -17,7 +17,7 @@ DRAWS = saved({"p": ALL})
 def planted(blocks, samples=40, strength=0.5, draws=400, seed=0, signs=True):
     """Losses (4, D, S) driven by one common factor a block, and noise; and each sample's block."""
     rng = np.random.default_rng(seed)
-    labels = np.arange(samples) % blocks
+    labels = rng.permutation(np.arange(samples) % blocks)
     common = rng.normal(size=(4, draws, blocks))[..., labels]
     sign = rng.choice([-1, 1], samples) if signs else 1
     own = rng.normal(size=(4, draws, samples))
@@ -144,16 +144,16 @@ def test_labels_that_the_kernel_does_not_know_are_not():
     assert abs(float(found["rank_correlation"])) < 0.15
 
 
-def test_the_error_of_the_rank_correlation_is_that_of_repetitions():
+def test_the_error_of_the_rank_correlation_is_that_of_repetitions_or_a_little_more():
     pytest.importorskip("sklearn")
     values, errors = [], []
-    for seed in range(12):
-        losses, labels = planted(2, samples=16, strength=0.4, seed=0, signs=False)
-        again = np.random.default_rng(seed).integers(0, 400, 400)
-        found = loss_kernel(saved({"p": losses[:, again]}), "p").alignment(labels)
+    for seed in range(16):
+        losses, labels = planted(2, samples=16, strength=0.25, seed=seed, signs=False)
+        found = loss_kernel(saved({"p": losses}), "p").alignment(labels)
         values.append(float(found["rank_correlation"]))
         errors.append(float(found["rank_correlation_se"]))
-    assert np.mean(errors) == pytest.approx(np.std(values, ddof=1), rel=0.6)
+    assert 0.8 < np.mean(errors) / np.std(values, ddof=1) < 2.2
+    assert np.mean(errors) < 0.1
 
 
 def test_a_failed_chain_gives_nothing_and_a_still_one_no_error():
@@ -170,6 +170,9 @@ def test_a_failed_chain_gives_nothing_and_a_still_one_no_error():
     assert np.isfinite(still.eigen(2)["eigenvalue"]).all()
     assert np.isnan(still.eigen(2)["eigenvalue_se"]).all()
     pytest.importorskip("sklearn")
+    without_error = still.alignment(np.arange(15) % 2)
+    assert np.isfinite(without_error["nmi"])
+    assert np.isnan(without_error["nmi_se"])
     aligned = kernel.alignment(np.arange(15) % 2)
     assert np.isnan(aligned["nmi"])
     assert (aligned["cluster"] == -1).all()

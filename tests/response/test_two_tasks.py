@@ -22,7 +22,7 @@ def two_parities(seed, num_samples):
     """
     generator = torch.Generator().manual_seed(seed)
     bits = torch.randint(0, 2, (num_samples, 2 * BITS), generator=generator).float() * 2 - 1
-    task = torch.arange(num_samples) % 2
+    task = torch.randint(0, 2, (num_samples,), generator=generator)
     parity = torch.stack([bits[:, :2].prod(1), bits[:, BITS : BITS + 2].prod(1)], 1)
     answer = (parity[torch.arange(num_samples), task] > 0).long()
     inputs = torch.cat([bits, 2 * nn.functional.one_hot(task, 2).float()], 1)
