@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 Unit = int | tuple[int, int]  # a sample's position in the data, or (sample, token)
 
-BUFFER = 1 << 26  # bytes of losses in memory at a time
+BUFFER = 1 << 25  # bytes of losses in memory at a time
 
 
 class Factor:
@@ -131,16 +131,19 @@ class Factor:
         contiguous = len(read) and read[-1] - read[0] + 1 == len(read)
         chosen = slice(int(read[0]), int(read[-1]) + 1) if contiguous else read
         losses = self._trace.isel(sample=chosen).values  # (C, D, S[, T])
-        losses = losses if losses.ndim == 4 else losses[..., None]
         at = np.searchsorted(read, wanted)
         if self.by == "token":
             columns = losses[:, :, at, self.tokens[index]].astype(np.float64)
+        elif losses.ndim == 3:
+            columns = losses.astype(np.float64)
         else:
             mask = self._mask[read]
-            counted = np.where(mask, losses, 0.0).sum(-1, dtype=np.float64) / mask.sum(-1)
-            columns = counted[:, :, at]
-        centred: Array = columns - columns.mean(1, keepdims=True)
-        return centred
+            columns = np.where(mask, losses, 0.0).sum(-1, dtype=np.float64)
+            columns /= mask.sum(-1)
+        if self.by == "sample" and not np.array_equal(at, np.arange(len(read))):
+            columns = columns[:, :, at]
+        columns -= columns.mean(1, keepdims=True)
+        return columns
 
     def slabs(self, index: Index) -> Iterator[Index]:
         """These columns in pieces that fit in memory, in their order."""
