@@ -51,20 +51,21 @@ def test_several_ways_share_their_resamples():
     np.testing.assert_allclose(found["lds_resampled"].mean("resample"), found["lds"], atol=1e-12)
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
+def test_intervals_cover_the_truth_at_least_as_often_as_they_say():
     """Predictions of known correlation with outcomes: the score is Spearman's of two normals."""
     r = 1 / np.sqrt((1 + 1) * (1 + 1 / 6))  # of truth + noise with the mean over 6 seeds
     exact = spearman_of_normals(r)
-    hits, values = 0, []
+    hits, values, errors = 0, [], []
     for seed in range(60):
         truth, given = outcomes(1.0, queries=10, seed=seed)
         guess = truth + np.random.default_rng(999 + seed).normal(size=truth.shape)
         found = lds(guess, given, resamples=200, seed=seed)
         hits += float(found["lds_low"]) <= exact <= float(found["lds_high"])
         values.append(float(found["lds"]))
-        assert float(found["lds_se"]) < 0.1
+        errors.append(float(found["lds_se"]))
+    assert 0.8 < np.mean(errors) / np.std(values) < 2.5  # to the large side, as the module says
     assert np.mean(values) == pytest.approx(exact, abs=4 * np.std(values) / 60**0.5 + 0.01)
-    assert hits / 60 >= 0.85
+    assert hits / 60 >= 0.9
 
 
 @pytest.mark.parametrize("seeds", [2, 5, 6])

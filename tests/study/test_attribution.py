@@ -9,6 +9,7 @@ from study_cases import DATA, tiny_study
 
 from creode.data import load
 from creode.response import influence
+from creode.store.units import Verified
 from creode.study import StudyConfig, open_draws, run_study
 from creode.study.attribution import Attribution, attribution_study
 from creode.study.run import TRACE
@@ -67,6 +68,23 @@ def test_traces_stay_on_disk_until_they_are_used_and_are_those_of_every_chain(do
         xr.testing.assert_allclose(tree[f"probes/{probe}/{TRACE}"].mean("draw"), mean, rtol=1e-4)
     chains = tree["probes/train"].to_dataset()[TRACE].values
     assert np.abs(chains[0] - chains[1]).max() > 0
+
+
+def test_opening_reads_no_trace(done, monkeypatch):
+    out, _ = done
+    fetched = []
+    fetch = Verified._fetch
+
+    def watched(self, names):
+        fetched.extend(names)
+        return fetch(self, names)
+
+    monkeypatch.setattr(Verified, "_fetch", watched)
+    tree = open_draws(out)["step_00000012/full"]
+    assert fetched
+    assert not [name for name in fetched if f"{TRACE}/c/" in name]
+    tree[f"probes/train/{TRACE}"].isel(chain=1, sample=0).load()
+    assert [name for name in fetched if f"{TRACE}/c/" in name]
 
 
 def test_text_that_changed_is_not_shown(models, tmp_path):

@@ -11,7 +11,8 @@ Source: arXiv:2303.14186 (LDS). The ceiling: outcomes averaged over R seeds corr
 other R seeds by r, known from halves by Spearman & Brown, r = 2h/(1 + h); with what would be the
 mean over all seeds, by √r. For ranks this is an approximation.
 The bootstrap draws some subsets twice, and ties lower rank correlations; resamples are therefore
-shifted so that their mean is the score itself.
+shifted so that their mean is the score itself. Drawing subsets and queries alike makes intervals
+too wide rather than too narrow: where all entries are independent, twice as wide.
 Dimensions: M subsets, Q queries, R seeds, B resamples.
 """
 
