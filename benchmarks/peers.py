@@ -15,7 +15,11 @@ import sys
 from pathlib import Path
 
 CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints.txt"
-PEERS = {"devinterp-1.3.2": ("devinterp", "1.3.2"), "devinterp-2.0.1": ("devinterp", "2.0.1")}
+PEERS = {
+    "devinterp-1.3.2": ("devinterp", "1.3.2"),
+    "devinterp-2.0.1": ("devinterp", "2.0.1"),
+    "kronfluence-1.0.1": ("kronfluence", "1.0.1"),
+}
 DEFAULT = Path("runs/peers")
 
 

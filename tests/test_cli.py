@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from creode.cli import app
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("calibrate", "components", "demo", "llc", "rerun", "train", "view")
+COMMANDS = ("attribute", "calibrate", "components", "demo", "llc", "rerun", "train", "view")
 
 
 @pytest.fixture
@@ -72,6 +73,28 @@ def test_the_way_from_training_to_a_report(run, tmp_path):
     assert strict.exit_code == 1
 
 
+ATTRIBUTE = ("attribute", "decoder", "--train", "corpus:brackets", "--query", "corpus:logs",
+             "--query-limit", 3, *LLC[4:-1], "attribution")  # fmt: skip
+
+
+def test_the_way_from_a_model_to_what_made_it_so(run, tmp_path):
+    assert run(*TRAIN).exit_code == 0
+    made = run(*ATTRIBUTE, "--top", 2, "--json")
+    assert made.exit_code == 0, made.output
+    answers = json.loads(made.stdout)
+    assert [answer["query"] for answer in answers] == [0, 1, 2]
+    assert json.loads((tmp_path / "attribution/attribution.json").read_text()) == answers
+    assert "not to be trusted" in made.stderr  # 2 chains of 8 draws
+    again = run("attribute", "--from", "attribution", "--query-id", 1, "--top", 2, "--json")
+    assert json.loads(again.stdout) == answers[1:2]
+    table = run("attribute", "--from", "attribution", "--query-id", 2, "--parquet", "pairs.parquet")
+    assert "query 2" in table.stdout
+    assert "helpful" in table.stdout
+    assert pq.read_metadata(tmp_path / "pairs.parquet").num_rows == 32
+    strict = run("attribute", "--from", "attribution", "--query-id", 2, "--strict")
+    assert strict.exit_code == 1
+
+
 AUTO = (*LLC[:8], "--limit", 32, "--chains", 2, "--batch-size", 8, "--mode", "sequential",
         "--out", "run")  # fmt: skip
 
@@ -110,6 +133,9 @@ def test_settings_can_be_chosen_by_a_pilot_before_or_in_the_run(run, tmp_path):
     ("arguments", "message"),
     [
         ((*AUTO, "--draws", 20), "sampler auto chooses draws; give --budget"),
+        (("attribute", "decoder", "--train", "x"), "needs MODEL, --train, --query and --out"),
+        (("attribute", "decoder", "--from", "run"), "drop MODEL, --train"),
+        (("attribute", "--from", "nowhere"), "there is no run here"),
         ((*AUTO, "--nbeta", "some"), "--nbeta must be a number or auto, got 'some'"),
         ((*AUTO, "--budget", 3), "budget must be a whole number"),
         ((*AUTO, "--nbeta", -3), "nbeta must be 'auto' or a finite number"),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from creode import components, data, diagnostics, geometry, response, structure, tasks, testbeds
     from creode.geometry import llc
     from creode.posterior import LocalPosterior
-    from creode.response import susceptibility
+    from creode.response import influence, loss_kernel, susceptibility
     from creode.sampling import BADODAB, BAOAB, SGLD, Auto, Execution, RMSPropSGLD, sample
     from creode.study import open_draws
 
@@ -24,7 +24,9 @@ _HOME = {
     "LocalPosterior": "creode.posterior",
     "RMSPropSGLD": "creode.sampling",
     "SGLD": "creode.sampling",
+    "influence": "creode.response",
     "llc": "creode.geometry",
+    "loss_kernel": "creode.response",
     "open_draws": "creode.study",
     "sample": "creode.sampling",
     "susceptibility": "creode.response",
@@ -53,7 +55,9 @@ __all__ = [
     "data",
     "diagnostics",
     "geometry",
+    "influence",
     "llc",
+    "loss_kernel",
     "open_draws",
     "response",
     "sample",

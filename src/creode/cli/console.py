@@ -95,6 +95,24 @@ def readings_table(records: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def attribution_table(answer: Mapping[str, Any]) -> Table:
+    """What helped and what harmed one query; entries that stand out have a star."""
+    shown = "" if answer["text"] is None else f": {_excerpt(answer['text'])}"
+    table = Table(title=f"query {answer['query']}{_escaped(shown)}", title_justify="left")
+    table.add_column("")
+    for name in ("train", "BIF", "± se", "z"):
+        table.add_column(name, justify="right")
+    table.add_column("text", overflow="fold")
+    for side in ("helpful", "harmful"):
+        for entry in answer[side]:
+            star = "*" if entry["significant"] else ""
+            values = ["–" if entry[n] is None else f"{entry[n]:.3g}" for n in ("bif", "bif_se")]
+            text = "" if entry["text"] is None else _excerpt(entry["text"])
+            z = number(entry["z"], 1) + star
+            table.add_row(side, f"{entry['train']}", *values, z, _escaped(text))
+    return table
+
+
 def settings_table(record: Mapping[str, Any]) -> Table:
     """Settings that a pilot chose, one a row."""
     table = Table(title="Settings", title_justify="left", show_header=False)
@@ -125,6 +143,12 @@ def show(renderable: Any) -> None:
     """Print to stdout, as wide as the content needs where nobody looks at a terminal."""
     console = stdout if sys.stdout.isatty() else Console(width=160)
     console.print(renderable)
+
+
+def _excerpt(text: str, length: int = 60) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
 def _escaped(text: str) -> str:

@@ -26,8 +26,7 @@ from creode.cli.options import (
     given,
     number,
     pairs,
-    settings_of,
-    strength,
+    sampling,
 )
 from creode.cli.show import run_and_show
 
@@ -109,16 +108,8 @@ def llc(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         "split": split, "text": text, "tokenizer": tokenizer,
         "length": length, "packing": packing, "limit": limit,
     }  # fmt: skip
-    lengths = given(draws=draws, burnin=burnin, steps_per_draw=steps_per_draw)
     kernel = given(step_size=step_size, budget=budget)
     kernel |= {n: number(n, v) for n, v in pairs("sampler-option", sampler_option)}
-    chosen = settings_of(settings) if settings is not None else {}
-    if chosen and (kernel or lengths or {nbeta, localization, sampler} != {"auto"}):
-        raise ValueError("--settings holds nbeta, localization, sampler and schedule; drop those.")
-    if sampler == "auto" and not chosen and lengths:
-        raise ValueError(
-            f"sampler auto chooses {', '.join(lengths)}; give --budget, or a kernel with --sampler."
-        )
     study = {
         "model": model,
         "revision": revision,
@@ -128,13 +119,15 @@ def llc(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         "probes": {n: {"source": s, **formats} for n, s in pairs("probe", probe)},
         "components": tuple(component or ["full"]),
         "final_components": tuple(final_component or []),
-        "sampler": chosen.get("sampler", {"name": sampler, **kernel}),
-        "nbeta": chosen.get("nbeta", strength("nbeta", nbeta)),
-        "localization": chosen.get("localization", strength("localization", localization)),
-        "schedule": {
-            "chains": chains, "seed": seed, "batch_size": batch_size,
-            "control_variates": control_variates, **chosen.get("schedule", lengths),
-        },
+        **sampling(
+            nbeta=nbeta, localization=localization, sampler=sampler, settings=settings,
+            kernel=kernel,
+            lengths=given(draws=draws, burnin=burnin, steps_per_draw=steps_per_draw),
+            schedule={
+                "chains": chains, "seed": seed, "batch_size": batch_size,
+                "control_variates": control_variates,
+            },
+        ),
         "execution": {
             "mode": mode, "device": device, "forward_dtype": forward_dtype,
             "microbatch": microbatch,

@@ -81,6 +81,36 @@ def settings_of(path: Path) -> dict[str, Any]:
     }
 
 
+def sampling(
+    *,
+    nbeta: str,
+    localization: str,
+    sampler: str,
+    settings: Path | None,
+    kernel: dict[str, Any],
+    lengths: dict[str, int],
+    schedule: dict[str, Any],
+) -> dict[str, Any]:
+    """nβ, γ, sampler and schedule as a study has them, from options or a file of settings.
+
+    Raises:
+        ValueError: options that exclude each other.
+    """
+    chosen = settings_of(settings) if settings is not None else {}
+    if chosen and (kernel or lengths or {nbeta, localization, sampler} != {"auto"}):
+        raise ValueError("--settings holds nbeta, localization, sampler and schedule; drop those.")
+    if sampler == "auto" and not chosen and lengths:
+        raise ValueError(
+            f"sampler auto chooses {', '.join(lengths)}; give --budget, or a kernel with --sampler."
+        )
+    return {
+        "sampler": chosen.get("sampler", {"name": sampler, **kernel}),
+        "nbeta": chosen.get("nbeta", strength("nbeta", nbeta)),
+        "localization": chosen.get("localization", strength("localization", localization)),
+        "schedule": {**schedule, **chosen.get("schedule", lengths)},
+    }
+
+
 def checkpoints_of(text: str) -> Literal["last", "all"] | tuple[int, ...]:
     """Which checkpoints: "last", "all" or training steps."""
     if text in ("last", "all"):

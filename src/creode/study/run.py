@@ -6,7 +6,7 @@ Not here: one unit of work (sampling/), readings of the result (readings.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,9 +33,11 @@ from creode.sampling import (
 from creode.sampling.automatic import TIGHTER
 from creode.sampling.probes import as_probes
 from creode.store import Store
+from creode.store.stacking import stacked
 from creode.study.config import StudyConfig
 
 PILOT = "choosing settings"  # the name of the pilot, where units of work have theirs
+TRACE = "unit_loss"  # full traces of a probe
 OnUnit = Callable[[str, int, int], None]  # unit, chain-steps done, chain-steps of the whole study
 
 
@@ -195,7 +197,23 @@ def _chains(tree: xr.DataTree, unit: tuple[str, ...]) -> xr.DataTree:
     """All chains of a unit from its blocks."""
     group = tree["/".join(unit)].children.values()
     blocks = [block for block in group if "chain" in block.coords]  # else it is a unit of its own
-    return merge_chains(sorted(blocks, key=lambda block: int(block.coords["chain"][0])))
+    return _merge_lazily(sorted(blocks, key=lambda block: int(block.coords["chain"][0])))
+
+
+def _merge_lazily(blocks: Sequence[xr.DataTree]) -> xr.DataTree:
+    """One tree of all chains; full traces stay on disk until some of them are used."""
+    bare = [block.map_over_datasets(_without_trace) for block in blocks]
+    merged = merge_chains(bare)
+    for node in blocks[0].subtree:
+        if TRACE in node.data_vars:
+            path = node.relative_to(blocks[0])
+            parts = [block[path].variables[TRACE] for block in blocks]
+            merged[path] = merged[path].assign({TRACE: stacked(parts)})
+    return merged
+
+
+def _without_trace(dataset: xr.Dataset) -> xr.Dataset:
+    return dataset.drop_vars(TRACE, errors="ignore")
 
 
 def list_units(study: StudyConfig, series: list[Checkpoint | None], model: nn.Module) -> list[Unit]:
