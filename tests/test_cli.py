@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from creode.cli import app
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("calibrate", "components", "demo", "llc", "rerun", "train", "view")
+COMMANDS = ("calibrate", "components", "demo", "llc", "rerun", "respond", "train", "view")
 
 
 @pytest.fixture
@@ -59,6 +59,35 @@ def test_the_way_from_training_to_a_report(run, tmp_path):
     assert "l0h1" in table.stdout
     strict = run(*LLC, "--final-component", "heads", "--strict")
     assert strict.exit_code == 1
+
+
+def test_the_way_from_training_to_responses(run, tmp_path):
+    assert run(*TRAIN).exit_code == 0
+    respond = ("respond", *LLC[1:-1], "answers", "--probe", "logs=corpus:logs",
+               "--probe", "own=corpus:brackets", "--component", "heads",
+               "--observable", "logs")  # fmt: skip
+    read = run(*respond, "--json")
+    assert read.exit_code == 0, read.output
+    records = json.loads(read.stdout)
+    found = [(r["observable"], r["component"], r["probe"]) for r in records]
+    assert found == [
+        (observable, head, probe)
+        for observable in ("loss", "logs")
+        for head in ("l0h0", "l0h1")
+        for probe in ("logs", "own")
+    ]
+    assert json.loads((tmp_path / "answers/response.json").read_text()) == records
+    again = run("rerun", "answers", "--out", "again", "--json")
+    assert json.loads(again.stdout) == records
+    assert "the readings are the same" in again.stderr
+    assert run("view", "answers", "--no-open").stdout.strip() == "answers/report.html"
+    table = run(*respond)
+    assert "l0h1" in table.stdout
+    assert "±" in table.stdout
+    assert run(*respond, "--strict").exit_code == 1
+    wrong = run(*respond, "--observable", "nothing")
+    assert wrong.exit_code == 1
+    assert "mean loss of a probe 'nothing'" in wrong.stderr
 
 
 AUTO = (*LLC[:8], "--limit", 32, "--chains", 2, "--batch-size", 8, "--mode", "sequential",

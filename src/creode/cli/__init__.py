@@ -5,10 +5,21 @@ Not here: what they do (study/, training/, demo.py).
 Results go to stdout, progress and messages to stderr; the exit code is 0 only if it worked.
 """
 
-from creode.cli import calibrate, components, demo, llc, rerun, train, view  # the commands
+from creode.cli import calibrate, components, demo, llc, rerun, respond, train, view  # the commands
 from creode.cli.app import app
 
-__all__ = ["app", "calibrate", "components", "demo", "llc", "main", "rerun", "train", "view"]
+__all__ = [
+    "app",
+    "calibrate",
+    "components",
+    "demo",
+    "llc",
+    "main",
+    "rerun",
+    "respond",
+    "train",
+    "view",
+]
 
 
 def main() -> None:

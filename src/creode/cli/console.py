@@ -95,6 +95,37 @@ def readings_table(records: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def response_table(records: Sequence[Mapping[str, Any]]) -> Table:
+    """Standardised susceptibilities, component × probe, with errors; significant ones stand out."""
+    table = Table(
+        title="Standardised susceptibility χ ± se (negative: expresses; *: significant)",
+        title_justify="left",
+    )
+    rows: dict[tuple[Any, ...], dict[str, Mapping[str, Any]]] = {}
+    for record in records:
+        row = (record["checkpoint"], record["observable"], record["component"])
+        rows.setdefault(row, {})[record["probe"]] = record
+    probes = list(dict.fromkeys(record["probe"] for record in records))
+    shown = [len({row[0] for row in rows}) > 1, len({row[1] for row in rows}) > 1, True]
+    for name, wanted in zip(("step", "observable", "component"), shown, strict=True):
+        if wanted:
+            table.add_column(name)
+    for probe in probes:
+        table.add_column(probe, justify="right")
+    table.add_column("verdict", overflow="fold")
+    for row, cells in rows.items():
+        first = next(iter(cells.values()))
+        verdict = "[green]ok[/]" if first["ok"] else f"[yellow]{_escaped(first['reasons'])}[/]"
+        labels = [f"{label}" for label, wanted in zip(row, shown, strict=True) if wanted]
+        table.add_row(*labels, *(_response(cells[probe]) for probe in probes), verdict)
+    return table
+
+
+def _response(record: Mapping[str, Any]) -> str:
+    value, error = (number(record[name], 2) for name in ("chi_standard", "chi_standard_se"))
+    return f"[bold]{value} ± {error}[/] *" if record["significant"] else f"{value} ± {error}  "
+
+
 def settings_table(record: Mapping[str, Any]) -> Table:
     """Settings that a pilot chose, one a row."""
     table = Table(title="Settings", title_justify="left", show_header=False)

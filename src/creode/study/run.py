@@ -23,6 +23,7 @@ from creode.fingerprint import model_fingerprint
 from creode.models import load_model
 from creode.posterior import LocalPosterior
 from creode.sampling import Auto, Calibration, find_calibration, merge_chains, run_posterior
+from creode.sampling.observables import as_observables
 from creode.sampling.probes import as_probes
 from creode.store import Store
 from creode.study.config import StudyConfig
@@ -123,6 +124,7 @@ def run_study(
                 probes,
                 plan,
                 unit=unit.key,
+                observables=as_observables(study.observables, probes),
                 store=store,
                 checkpoint=None if unit.checkpoint is None else unit.checkpoint.step,
                 on_progress=report,
