@@ -30,6 +30,7 @@ from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Kernel, Target
 from creode.sampling.memory import check_memory
 from creode.sampling.observables import WeightFunction, at_anchor, describe_observables
+from creode.sampling.prefix import frozen_prefix
 from creode.sampling.probes import (
     DATA_PROBE,
     Probe,
@@ -289,6 +290,14 @@ def _prepare(
             baseline=baseline(model, task, data, size) if pairs else None,
             probes=scored,
             observables=at_anchor(observables or {}, scored, model),
+            prefix=frozen_prefix(
+                model,
+                task,
+                posterior.selection(),
+                named,
+                schedule.batch_size,
+                plan.execution.forward_dtype,
+            ),
             unit=unit,
         )
 
@@ -353,6 +362,7 @@ def _attrs(
         "num_samples": len(problem.data),
         "batch_size": schedule.batch_size,
         "component": component if isinstance(component, str) else "masks",
+        "layers_skipped": 0 if problem.prefix is None else problem.prefix.depth,
         "loss_from": "probe" if problem.baseline is None else "minibatch",
         "sampler": json.dumps(record["sampler"], sort_keys=True),
         "steps_per_draw": schedule.steps_per_draw,
