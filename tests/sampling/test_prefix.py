@@ -59,8 +59,9 @@ def test_the_layers_below_do_not_run():
     run(model, "l0h0", "sequential")
     plain, calls[:] = len(calls), []
     run(model, "l2h1", "sequential")
-    # Two probe batches at each of 4 draws of 2 chains are spared; the preparation takes 3.
-    assert len(calls) == plain - 16 + 3
+    # At each of 4 draws of 2 chains 2 batches of the probe are spared, and 1 of the probe that
+    # stands for the data; the preparation runs each once, and checks one of each probe.
+    assert len(calls) == plain - 4 * 2 * 3 + 3 + 2
 
 
 def test_a_model_that_reads_a_layer_below_again_is_not_cut():
