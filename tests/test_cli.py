@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from creode.cli import app
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("calibrate", "components", "demo", "llc", "rerun", "respond", "train", "view")
+COMMANDS = ("calibrate", "components", "demo", "llc", "plan", "rerun", "respond", "train", "view")
 
 
 @pytest.fixture
@@ -88,6 +88,20 @@ def test_the_way_from_training_to_responses(run, tmp_path):
     wrong = run(*respond, "--observable", "nothing")
     assert wrong.exit_code == 1
     assert "mean loss of a probe 'nothing'" in wrong.stderr
+
+
+def test_a_plan_of_options_and_of_a_run_directory(run):
+    assert run(*TRAIN).exit_code == 0
+    assert run(*LLC, "--component", "heads").exit_code == 0
+    planned = run("plan", *LLC[1:-2], "--component", "heads", "--json")
+    assert planned.exit_code == 0, planned.output
+    cost = json.loads(planned.stdout)
+    assert (cost["units"], cost["chains"], cost["steps"], cost["draws"]) == (2, 2, 12, 8)
+    again = json.loads(run("plan", "run", "--json").stdout)
+    exact = ("units", "chains", "steps", "draws", "mode", "disk_bytes")
+    assert {name: again[name] for name in exact} == {name: cost[name] for name in exact}
+    assert "units of work" in run("plan", "run").stdout
+    assert run("plan", "nowhere").exit_code == 1
 
 
 AUTO = (*LLC[:8], "--limit", 32, "--chains", 2, "--batch-size", 8, "--mode", "sequential",

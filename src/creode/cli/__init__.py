@@ -5,7 +5,17 @@ Not here: what they do (study/, training/, demo.py).
 Results go to stdout, progress and messages to stderr; the exit code is 0 only if it worked.
 """
 
-from creode.cli import calibrate, components, demo, llc, rerun, respond, train, view  # the commands
+from creode.cli import (  # the commands
+    calibrate,
+    components,
+    demo,
+    llc,
+    plan,
+    rerun,
+    respond,
+    train,
+    view,
+)
 from creode.cli.app import app
 
 __all__ = [
@@ -15,6 +25,7 @@ __all__ = [
     "demo",
     "llc",
     "main",
+    "plan",
     "rerun",
     "respond",
     "train",

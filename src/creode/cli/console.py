@@ -126,6 +126,25 @@ def _response(record: Mapping[str, Any]) -> str:
     return f"[bold]{value} ± {error}[/] *" if record["significant"] else f"{value} ± {error}  "
 
 
+def cost_table(cost: Mapping[str, Any]) -> Table:
+    """What a study will take, one figure a row."""
+    table = Table(title="Plan", title_justify="left", show_header=False)
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    chains = f"{cost['chains']} {cost['mode']}"
+    table.add_row("units of work (checkpoint × component)", f"{cost['units']}")
+    table.add_row("chains of a unit", chains)
+    table.add_row("gradients of a chain", f"{cost['steps']}")
+    table.add_row("draws of a chain, each scoring the probes", f"{cost['draws']}")
+    table.add_row("time of a step of all chains", f"{cost['seconds_per_step'] * 1e3:.3g} ms")
+    table.add_row("time that a draw adds", f"{cost['seconds_per_draw'] * 1e3:.3g} ms")
+    pilot = ", with the pilot" if cost["pilot"] else ""
+    table.add_row(f"time in all{pilot}", f"{cost['seconds']:.0f} s")
+    table.add_row("memory at the peak", f"{cost['memory_bytes'] / 1e6:.0f} MB")
+    table.add_row("disk", f"{cost['disk_bytes'] / 1e6:.1f} MB")
+    return table
+
+
 def settings_table(record: Mapping[str, Any]) -> Table:
     """Settings that a pilot chose, one a row."""
     table = Table(title="Settings", title_justify="left", show_header=False)
