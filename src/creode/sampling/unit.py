@@ -56,6 +56,7 @@ class Plan:
     kernel: Kernel | Auto
     schedule: Schedule = field(default_factory=Schedule)
     execution: Execution = field(default_factory=Execution)
+    pairs: bool | None = None  # minibatches compared with themselves at w*; None: if affordable
 
     def record(self) -> dict[str, Any]:
         """The plan as plain values, for a run's record."""
@@ -121,9 +122,7 @@ def run_posterior(
     schedule = plan.schedule
     problem: Problem | None = None
     if store is None or "mode" not in store.resolved:
-        problem = _prepare(
-            posterior, probes, plan, unit, observables
-        )  # what is wrong is said before timing
+        problem = _prepare(posterior, probes, plan, unit, observables)  # said before timing
     mode = decide_mode(posterior, plan, store)
     width = schedule.chains if mode == "vectorised" else 1
     blocks: list[xr.DataTree] = []
@@ -264,7 +263,7 @@ def _prepare(
     model, task, data, schedule = posterior.model, posterior.task, posterior.data, plan.schedule
     assert not isinstance(plan.kernel, Auto)  # settled before
     _check_weights(model)
-    pairs = pairs_with_minibatches(schedule, len(data))
+    pairs = pairs_with_minibatches(schedule, len(data)) if plan.pairs is None else plan.pairs
     with borrowed(model):
         for samples in (data, *probes.values()):
             validate(task, model, samples)

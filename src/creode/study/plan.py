@@ -13,14 +13,16 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import PurePosixPath
 
 from creode.posterior import LocalPosterior
 from creode.sampling import BAOAB, Auto, Plan, Schedule, run_posterior
 from creode.sampling.calibration import BURNIN_SHARE, DRAWS
 from creode.sampling.observables import as_observables
-from creode.sampling.probes import as_probes
+from creode.sampling.probes import as_probes, pairs_with_minibatches
 from creode.sampling.unit import decide_mode
 from creode.store.units import serialise
 from creode.study.config import StudyConfig
@@ -29,6 +31,7 @@ from creode.study.run import list_units, load_study_model
 TRIAL_BURNIN, TRIAL_DRAWS, TRIAL_STEPS_PER_DRAW = 4, 5, 3  # five blocks of draws, as in a run
 PILOT_SHARE = 0.2  # of the budget of the automatic sampler, at most
 SCALAR_BYTES = 8
+PAGE = 4096  # bytes that file systems give out at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,7 @@ def plan_study(study: StudyConfig) -> Cost:
             tried,
             schedule=replace(tried.schedule, chains=width),
             execution=replace(plan.execution, mode=mode),
+            pairs=pairs_with_minibatches(schedule, len(data)),  # as the whole run will
         )
         ends = [time.perf_counter()]
 
@@ -98,7 +102,11 @@ def plan_study(study: StudyConfig) -> Cost:
             ends.append(time.perf_counter())
 
         tree = run_posterior(
-            posterior, probes, tried, observables=observables, on_progress=on_progress
+            posterior,
+            probes,
+            tried,
+            observables=observables,
+            on_progress=on_progress,
         )
         took = [after - before for before, after in pairwise(ends)]
         plain = statistics.median(took[step] for step in range(1, len(took)) if not _is_draw(step))
@@ -106,7 +114,7 @@ def plan_study(study: StudyConfig) -> Cost:
         per_step.append(blocks * plain)
         per_draw.append(blocks * max(drawn - plain, 0.0))
         setup.append(took[0])
-        size = sum(len(content) for content in serialise(tree).values())
+        size = on_disk({name: len(content) for name, content in serialise(tree).items()})
         scalars = sum(
             values.size for values in tree.to_dataset().data_vars.values() if "draw" in values.dims
         )
@@ -129,6 +137,12 @@ def plan_study(study: StudyConfig) -> Cost:
         disk_bytes=round(len(units) * statistics.mean(disk)),
         pilot=automatic,
     )
+
+
+def on_disk(sizes: Mapping[str, int]) -> int:
+    """What files take by name, in whole pages, with a page for each folder and their root."""
+    folders = {parent for name in sizes for parent in PurePosixPath(name).parents}
+    return PAGE * (sum(-(-size // PAGE) for size in sizes.values()) + len(folders))
 
 
 def peak_bytes() -> int:
