@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 from creode.cli import app
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("attribute", "calibrate", "components", "demo", "llc", "rerun", "train", "view")
+COMMANDS = (
+    "attribute", "calibrate", "components", "demo", "llc",
+    "plan", "rerun", "respond", "train", "view",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -93,6 +96,49 @@ def test_the_way_from_a_model_to_what_made_it_so(run, tmp_path):
     assert pq.read_metadata(tmp_path / "pairs.parquet").num_rows == 32
     strict = run("attribute", "--from", "attribution", "--query-id", 2, "--strict")
     assert strict.exit_code == 1
+
+
+def test_the_way_from_training_to_responses(run, tmp_path):
+    assert run(*TRAIN).exit_code == 0
+    respond = ("respond", *LLC[1:-1], "answers", "--probe", "logs=corpus:logs",
+               "--probe", "own=corpus:brackets", "--component", "heads",
+               "--observable", "logs")  # fmt: skip
+    read = run(*respond, "--json")
+    assert read.exit_code == 0, read.output
+    records = json.loads(read.stdout)
+    found = [(r["observable"], r["component"], r["probe"]) for r in records]
+    assert found == [
+        (observable, head, probe)
+        for observable in ("loss", "logs")
+        for head in ("l0h0", "l0h1")
+        for probe in ("logs", "own")
+    ]
+    assert json.loads((tmp_path / "answers/response.json").read_text()) == records
+    again = run("rerun", "answers", "--out", "again", "--json")
+    assert json.loads(again.stdout) == records
+    assert "the readings are the same" in again.stderr
+    assert run("view", "answers", "--no-open").stdout.strip() == "answers/report.html"
+    table = run(*respond)
+    assert "l0h1" in table.stdout
+    assert "±" in table.stdout
+    assert run(*respond, "--strict").exit_code == 1
+    wrong = run(*respond, "--observable", "nothing")
+    assert wrong.exit_code == 1
+    assert "mean loss of a probe 'nothing'" in wrong.stderr
+
+
+def test_a_plan_of_options_and_of_a_run_directory(run):
+    assert run(*TRAIN).exit_code == 0
+    assert run(*LLC, "--component", "heads").exit_code == 0
+    planned = run("plan", *LLC[1:-2], "--component", "heads", "--json")
+    assert planned.exit_code == 0, planned.output
+    cost = json.loads(planned.stdout)
+    assert (cost["units"], cost["chains"], cost["steps"], cost["draws"]) == (2, 2, 12, 8)
+    again = json.loads(run("plan", "run", "--json").stdout)
+    exact = ("units", "chains", "steps", "draws", "mode", "disk_bytes")
+    assert {name: again[name] for name in exact} == {name: cost[name] for name in exact}
+    assert "units of work" in run("plan", "run").stdout
+    assert run("plan", "nowhere").exit_code == 1
 
 
 AUTO = (*LLC[:8], "--limit", 32, "--chains", 2, "--batch-size", 8, "--mode", "sequential",
