@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 
 from creode.posterior import LocalPosterior
 from creode.sampling import BAOAB, Auto, Plan, Schedule, run_posterior
-from creode.sampling.calibration import BURNIN_SHARE, DRAWS
+from creode.sampling.calibration import PILOT_SHARE, Lengths
 from creode.sampling.observables import as_observables
 from creode.sampling.probes import as_probes, pairs_with_minibatches
 from creode.sampling.unit import decide_mode
@@ -29,7 +29,6 @@ from creode.study.config import StudyConfig
 from creode.study.run import list_units, load_study_model
 
 TRIAL_BURNIN, TRIAL_DRAWS, TRIAL_STEPS_PER_DRAW = 4, 5, 3  # five blocks of draws, as in a run
-PILOT_SHARE = 0.2  # of the budget of the automatic sampler, at most
 SCALAR_BYTES = 8
 PAGE = 4096  # bytes that file systems give out at least
 
@@ -67,7 +66,7 @@ def plan_study(study: StudyConfig) -> Cost:
     kernel, schedule = plan.kernel, plan.schedule.fitted_to(data)
     automatic = isinstance(kernel, Auto)
     if isinstance(kernel, Auto):
-        schedule = _chosen(kernel, schedule)
+        schedule = _chosen(kernel, schedule, accompanied=study.localization == "auto")
         kernel = BAOAB(step_size=1e-9, friction=1.0)  # costs what any step of it costs
     per_step, per_draw, setup, disk = [], [], [], []
     mode = None
@@ -122,7 +121,7 @@ def plan_study(study: StudyConfig) -> Cost:
         disk.append(blocks * (size + SCALAR_BYTES * max(more, 0.0)))
     step, draw = statistics.mean(per_step), statistics.mean(per_draw)
     each = schedule.num_steps * step + schedule.draws * draw + statistics.mean(setup)
-    pilot = PILOT_SHARE * schedule.num_steps * step if automatic else 0.0
+    pilot = PILOT_SHARE * plan.kernel.budget * step if isinstance(plan.kernel, Auto) else 0.0
     assert mode is not None
     return Cost(
         units=len(units),
@@ -156,10 +155,12 @@ def _is_draw(step: int) -> bool:
     return since >= 0 and (since + 1) % TRIAL_STEPS_PER_DRAW == 0
 
 
-def _chosen(kernel: Auto, schedule: Schedule) -> Schedule:
-    """The lengths that the pilot will give the chains, which the budget alone decides."""
-    burnin = int(kernel.budget * BURNIN_SHARE)
-    draws = min(DRAWS, kernel.budget - burnin)
+def _chosen(kernel: Auto, schedule: Schedule, *, accompanied: bool) -> Schedule:
+    """The lengths that the pilot will give the chains."""
+    lengths = Lengths.of(kernel, accompanied=accompanied)
     return replace(
-        schedule, burnin=burnin, draws=draws, steps_per_draw=(kernel.budget - burnin) // draws
+        schedule,
+        burnin=lengths.burnin,
+        draws=lengths.draws,
+        steps_per_draw=lengths.steps_per_draw,
     )
