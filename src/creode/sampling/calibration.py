@@ -63,7 +63,9 @@ MOST_TEMPERATURE = 1.2  # above, the steps are too large; NaN is above
 MOST_GROWTH = 16.0  # of the curvature from w* to where the chains are
 RAISE_GAMMA = 1.4  # when a round shows that it was too small
 GUESS = 4.0  # the same, before it was measured
-FLAT = 1e-5  # the curvature at w* over that around it, below which it says nothing
+STATIONARY = 1e-6  # |∇L_n(w*)|² over that of a true parameter, below which w* is a minimum of L_n
+CLOSER = 0.25  # a second look at w*, from nearer
+FLAT = 0.25  # of the curvature left then; a Hessian leaves all of it, a quartic a sixteenth
 RAISE = 4.0  # of h, when chains are lost; of nβ from one round to the next
 
 
@@ -213,9 +215,13 @@ class _Pilot:
         split = at_anchor if whole else self._landscape.local(distinct=small)
         # tr Cov(∇ℓ_i) of single samples, from batches drawn without replacement
         self._sample_noise = split.noise * small / max(1 - small / len(data), 1e-9)
+        still = STATIONARY * self._sample_noise / len(data)
+        if schedule.batch_size == len(data) and at_anchor.signal <= still:
+            self._sample_noise = 0.0
         self._trace: float | None = None  # tr H
         self._scale = GUESS * self._first_curvature()
         self._curvature = self._scale  # where the chains are
+        self._least = 0.0  # curvature: steps for less were seen to lose chains
         self.agreed = 0  # rounds in a row that found nothing amiss
 
     def round(self, number: int) -> None:
@@ -234,7 +240,7 @@ class _Pilot:
         if self._gamma_is_free and too_far:
             self._tighten()
             return
-        self._curvature = max(curvature, self._curvature if self.agreed else 0.0)
+        self._curvature = max(curvature, self._curvature if self.agreed else self._least)
         if self._is_flat:
             self._scale = self._curvature
         self.agreed += 1
@@ -285,6 +291,7 @@ class _Pilot:
         self._restart()
         self._scale = GUESS * self._first_curvature()
         self._curvature = self._scale
+        self._least = 0.0
 
     def _fail(self) -> None:
         """Chains were lost: from w* again with half the step, or closer to it if that was tried."""
@@ -297,6 +304,7 @@ class _Pilot:
             self._tighten()
             return
         self._curvature *= RAISE
+        self._least = self._curvature
         if self._is_flat:
             self._scale = self._curvature
         self._restart()
@@ -353,7 +361,13 @@ class _Pilot:
 
     def _first_curvature(self) -> float:
         """At w*, or where that is 0, at weights as far away as the tether lets them go."""
-        here = float(self._landscape.curvature(self._reach).max())
+        here, closer = (
+            float(self._landscape.curvature(reach).max())
+            for reach in (self._reach, self._reach * CLOSER)
+        )
+        self._is_flat = closer <= FLAT * here  # it is no second derivative that was seen
+        if not self._is_flat:
+            return here
         position = self._block.position
         generator = torch.Generator().manual_seed(0)
         step = torch.randn(position.shape, generator=generator, dtype=position.dtype)
@@ -366,8 +380,7 @@ class _Pilot:
                 "the gradient of the loss is 0 at w* and around it: the sampled weights do not "
                 "reach this loss; choose another component."
             )
-        self._is_flat = here < FLAT * there
-        return there if self._is_flat else here
+        return there
 
     def _run(self, nbeta: float, kernel: BAOAB, steps: int, number: int) -> Tensor:
         """Run the chains on; (w − w*)·nβ∇L by half of the run and chain."""
