@@ -74,6 +74,9 @@ def main() -> None:
             net.model, net.task, net.data, nbeta=chosen.nbeta, localization=chosen.localization
         )
         long = read(posterior, chosen, seed=1000, times=LONGER)
+        if not np.isfinite(long["llc"]):
+            note(f"{shape.widths}: the long run lost a chain")
+            continue
         for seed in range(given.repeats):
             short = read(posterior, chosen, seed)
             error = (short["llc_se"] ** 2 + long["llc_se"] ** 2) ** 0.5

@@ -71,7 +71,18 @@ def test_noise_asks_for_friction_and_holds_the_temperature_down():
 
 
 def regression(noise, num_samples=400):
-    return deep_linear((3, 3), 3, num_samples=num_samples, noise=noise, seed=1)
+    """y = Wx + noise, a hair away from the minimum of the empirical loss, as trained weights are."""
+    testbed = deep_linear((3, 3), 3, num_samples=num_samples, noise=noise, seed=1)
+    with torch.no_grad():
+        for weight in testbed.model.parameters():
+            weight += 1e-3
+    return testbed
+
+
+def test_at_an_exact_minimum_of_the_whole_data_its_samples_do_not_hold_nbeta_down():
+    exact = deep_linear((3, 3), 3, num_samples=400, noise=1.0, seed=1)
+    assert chosen(exact, batch_size=400, budget=4000).limit == "the budget"
+    assert chosen(exact, batch_size=200, budget=4000).information is not None  # not seen whole
 
 
 @pytest.mark.parametrize("noise", [0.1, 1.0])
