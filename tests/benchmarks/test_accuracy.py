@@ -39,7 +39,7 @@ SMALL = Wanted(count=3, least=20, most=60, seed=5)
 
 @pytest.mark.parametrize("testbed", [name for name in TESTBEDS if name != "nonlinear"])
 def test_a_point_is_the_same_whenever_it_is_made_and_a_minimum(testbed):
-    case, again = cases(testbed, SMALL)[0], cases(testbed, SMALL)[0]
+    case, again = cases(testbed, SMALL)[1], cases(testbed, SMALL)[1]
     for exact in (True, False):
         point, twin = case.make(exact), again.make(exact)
         weights = list(point.model.parameters())
@@ -64,8 +64,9 @@ def test_one_depth_draws_networks_of_two_factors_with_the_truth_of_reduced_rank_
 
 def test_trained_weights_lie_where_the_loss_curves_in_twice_lambda_directions():
     """The rank of the map from weights to end-to-end maps, which no smaller one is near."""
-    case = cases("trained", SMALL)[0]
+    case = cases("trained", SMALL)[1]
     net = case.make(True)
+    assert net.rank == min(net.widths)  # below, λ would depend on where training ends
     weights = [weight.detach().double() for weight in net.model.parameters()]
 
     def end_to_end(*factors):
@@ -84,12 +85,12 @@ def test_trained_weights_lie_where_the_loss_curves_in_twice_lambda_directions():
 
 
 def test_the_reference_of_a_quadratic_is_its_closed_form():
-    eigenvalues = [0.5, 2.0, 8.0]
+    eigenvalues = [0.05, 0.2, 0.8]
     point = quadratic(torch.diag(torch.tensor(eigenvalues, dtype=torch.float64)))
     found = references.by_hmc(point, 20.0, 4.0)
     exact = llc_quadratic(eigenvalues, 20.0, 4.0)
     assert found.ok
-    assert found.error < 0.06 * exact
+    assert found.error < 0.05 * exact
     assert abs(found.value - exact) < 4 * found.error
     assert references.by_quadrature(point, 20.0, 4.0) is None
 
@@ -140,7 +141,7 @@ def test_a_cancellation_is_no_accuracy_of_the_sampler():
     assert one.sampler_error == pytest.approx(0.25)
     assert one.covered
     assert not one.finite_covered
-    assert replace(one, llc_tethered=1.75).finite_covered  # 0.15 < 1.96 · √(0.1² + 0.05²)
+    assert replace(one, llc_tethered=1.81).finite_covered  # 0.21 < 1.96 · √(0.1² + 0.05²)
 
 
 def test_without_lambda_the_exact_value_at_the_same_tether_is_the_truth():
