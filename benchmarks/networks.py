@@ -15,7 +15,7 @@ from creode.testbeds import deep_linear
 from creode.testbeds.deep_linear import DeepLinear
 
 SEED = 2024
-MOST_WIDTH = 400
+MOST_WIDTH = 2000  # data of as many inputs stay in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +41,18 @@ class Shape:
         )  # fmt: skip
 
 
-def shapes(count: int, *, least: float, most: float, seed: int = SEED) -> list[Shape]:
-    """Random depths 2–12, widths and ranks; sizes log-uniform from `least` to `most` weights."""
+def shapes(
+    count: int, *, least: float, most: float, seed: int = SEED, depth: int | None = None
+) -> list[Shape]:
+    """Random depths 2–12 (or one depth), widths and ranks; sizes log-uniform, in weights."""
     rng = np.random.default_rng(seed)
     found: list[Shape] = []
     while len(found) < count:
-        depth = int(rng.integers(2, 13)) if rng.random() < 0.5 else int(rng.integers(2, 5))
+        num_layers = depth or int(rng.integers(2, 13 if rng.random() < 0.5 else 5))
         size = math.exp(rng.uniform(math.log(least), math.log(most)))
         widths = [
-            max(2, int(math.sqrt(size / depth) * math.exp(rng.normal(0, 0.35))))
-            for _ in range(depth + 1)
+            max(2, int(math.sqrt(size / num_layers) * math.exp(rng.normal(0, 0.35))))
+            for _ in range(num_layers + 1)
         ]
         rank = int(rng.integers(0, min(widths) + 1))
         if max(widths) <= MOST_WIDTH:
