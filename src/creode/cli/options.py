@@ -38,7 +38,7 @@ ModeOpt = Annotated[
 StrengthOpt = Annotated[str, typer.Option(help="A number, or auto: chosen by a pilot.")]
 BudgetOpt = Annotated[
     float | None,
-    typer.Option(help="Of sampler auto: gradient evaluations of a chain [default: 10000]."),
+    typer.Option(help="Of sampler auto: gradient evaluations of a chain [default: 20000]."),
 ]
 
 
