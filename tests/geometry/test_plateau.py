@@ -81,7 +81,25 @@ def test_a_precise_reading_counts_for_more():
 def test_an_error_that_hides_the_slope_is_said_to_do_so():
     found = plateau(readings(lambda *_: 10.0, error=0.2))
     assert set(found["level"].values) == {"unknown"}
-    assert "hidden by the error" in str(found["sentence"].values[0])
+    assert "not decided" in str(found["sentence"].values[0])
+
+
+@pytest.mark.parametrize(
+    ("doubled", "error", "level"),
+    [
+        (0.02, 0.01, "flat"),
+        (-0.02, 0.01, "flat"),
+        (0.02, 0.1, "unknown"),
+        (0.045, 0.01, "unknown"),
+        (0.06, 0.01, "moves"),
+        (-0.06, 0.01, "moves"),
+        (0.06, 0.2, "unknown"),
+    ],
+)
+def test_what_a_slope_says(doubled, error, level):
+    power = math.log2(1 + doubled)
+    found = plateau(readings(lambda _, n, __: 10 * (n / NBETA) ** power, error=error))
+    assert str(found["level"].sel(direction="nbeta").item()) == level
 
 
 def test_failed_readings_are_left_out_and_doubtful_ones_named():

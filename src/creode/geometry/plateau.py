@@ -20,9 +20,9 @@ import xarray as xr
 
 DIRECTIONS = {"epsilon": "the step size", "nbeta": "nβ", "gamma": "γ"}
 
-# What doubling a setting may do to λ̂ on a plateau: a tenth is the size of differences that are read
-# between checkpoints, as in the tolerance of the virial (diagnostics/verdict.py).
-TOLERANCE = 0.1
+# What doubling a setting may do to λ̂ on a plateau. Settings of published readings differ by factors
+# of ten: a twentieth a doubling is a sixth over such a factor, and a tenth would be a third.
+TOLERANCE = 0.05
 BEYOND = 2.0  # standard errors
 
 
@@ -45,9 +45,9 @@ def plateau(readings: xr.Dataset) -> xr.Dataset:
     Returns:
         slope, slope_se (direction): d log λ̂ / d log(setting) through the choice, fitted with the
         errors as weights, over the cells that have a positive λ̂; NaN with fewer than two. level
-        (direction): "flat" if doubling moves λ̂ by less than a tenth, beyond two standard errors;
-        "moves" if by more; "unknown" if the error does not tell. sentence (direction): the same in
-        words, with what stands against it. slope_ok: whether every cell used is ok.
+        (direction): "flat" if doubling moves λ̂ by less than a twentieth, two standard errors
+        included; "moves" if by more, and told from 0; "unknown" otherwise. sentence (direction):
+        the same in words, with what stands against it. slope_ok: whether every cell used is ok.
     """
     chosen = {
         "epsilon": 1.0,
@@ -95,7 +95,7 @@ def _level(slope: float, error: float) -> str:
     most = math.log2(1 + TOLERANCE)
     if abs(slope) + BEYOND * error < most:
         return "flat"
-    return "moves" if abs(slope) - BEYOND * error > most else "unknown"
+    return "moves" if abs(slope) > max(most, BEYOND * error) else "unknown"
 
 
 def _sentence(
@@ -105,7 +105,7 @@ def _sentence(
     head = {
         "flat": f"λ̂ is on a plateau in {what}",
         "moves": f"λ̂ moves with {what}",
-        "unknown": f"whether λ̂ moves with {what} is hidden by the error",
+        "unknown": f"whether λ̂ is on a plateau in {what} is not decided",
     }[level]
     low, high = used[name].values[[0, -1]]
     doubtful = int((~used["ok"].values).sum())

@@ -113,9 +113,8 @@ def llc_over_settings(readings: xr.Dataset) -> Figure:
     y = alt.Y("llc:Q", title=None, scale=alt.Scale(zero=False, nice=True), axis=y_axis)
     colours = alt.Scale(domain=steps, range=[SERIES[i % 6] for i in range(len(steps))])
     legend = alt.Legend(
-        orient="top", title="step size, × the rule’s", titleOrient="left", symbolType="circle",
-        symbolOpacity=1,
-    )  # fmt: skip
+        orient="top", title="step size, × the rule’s", symbolType="circle", symbolOpacity=1
+    )
     colour = alt.Color("epsilon:N", scale=colours, legend=legend, sort=None)
     tooltip = alt.TooltipContent("data")
     base = alt.Chart()

@@ -99,8 +99,9 @@ SENSITIVITY_GLOSSARY = (
     ),
     (
         "Plateau",
-        "Doubling the setting moves λ̂ by less than a tenth, beyond two standard errors. Where λ̂ "
-        "moves with nβ or γ it is a property of the choice too: compare it at equal settings only.",
+        "Doubling the setting moves λ̂ by less than a twentieth, two standard errors included. "
+        "Where λ̂ moves with nβ or γ it is a property of the choice too: compare it at equal "
+        "settings only.",
     ),
     (
         "Short chains",
