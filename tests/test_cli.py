@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from creode.cli import app
+from creode.cli import app, console
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
@@ -159,6 +159,9 @@ AUTO = (*LLC[:8], "--limit", 32, "--chains", 2, "--batch-size", 8, "--mode", "se
         "--out", "run")  # fmt: skip
 
 
+PILOT = ("calibrate", *AUTO[1:-1], "settings.json")
+
+
 def test_settings_can_be_chosen_by_a_pilot_before_or_in_the_run(run, tmp_path):
     assert run(*TRAIN).exit_code == 0
     pilot = (
@@ -189,9 +192,43 @@ def test_settings_can_be_chosen_by_a_pilot_before_or_in_the_run(run, tmp_path):
     assert "localization" in table.stdout
 
 
+def test_the_grid_around_the_choice_is_a_table_a_file_and_a_picture(run, tmp_path, capsys):
+    assert run(*TRAIN).exit_code == 0
+    pilot = ("calibrate", *AUTO[1:-1], "made/settings.json", "--budget", 200, "--grid",
+             "--grid-steps", 40)  # fmt: skip
+    made = run(*pilot, "--charts", "charts", "--json")
+    assert made.exit_code == 0, made.output
+    shown = json.loads(made.stdout)
+    assert json.loads((tmp_path / "made/settings.json").read_text()) == shown["settings"]
+    around = shown["sensitivity"]
+    assert json.loads((tmp_path / "made/settings.sensitivity.json").read_text()) == around
+    assert len(around["cells"]) == around["num_cells"] == 7
+    steps = sum(cell["steps"] for cell in around["cells"])
+    assert f"sampled 7 settings with 2 chains each: {steps:.0f} gradients a chain" in made.stderr
+    assert [slope["direction"] for slope in around["slopes"]] == ["epsilon", "nbeta", "gamma"]
+    for cell in around["cells"]:
+        assert cell["ok"] or cell["reasons"]
+        assert cell["nbeta"] == pytest.approx(cell["nbeta_factor"] * shown["settings"]["nbeta"])
+    assert "nβ × " in (tmp_path / "made/settings.html").read_text()
+    assert {path.suffix for path in (tmp_path / "charts").iterdir()} == {".png", ".svg"}
+    read = run(*AUTO, "--settings", "made/settings.json")
+    assert read.exit_code == 0, read.output
+    console.show(console.sensitivity_table(around))
+    console.show(console.slopes_table(around))
+    printed = " ".join(re.sub("[│┃]", " ", capsys.readouterr().out).split())
+    for cell in around["cells"]:
+        assert f"{cell['llc']:.2f} {cell['llc_se']:.2f} {cell['steps']:.0f}" in printed
+    for slope in around["slopes"]:
+        assert f"{slope['direction']} {slope['slope']:.3f} {slope['slope_se']:.3f}" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ((*PILOT, "--grid-steps", 50), "are of the grid; add --grid"),
+        ((*PILOT, "--grid", "--grid-steps", 5), "at least 40 steps of a chain, got 5"),
+        ((*PILOT, "--grid", "--grid-cells", "few"), "'few' is not one of axes, corners, full"),
+        ((*PILOT[:-1], "page.html", "--grid"), "the picture goes to page.html itself"),
         ((*AUTO, "--draws", 20), "sampler auto chooses draws; give --budget"),
         (("attribute", "decoder", "--train", "x"), "needs MODEL, --train, --query and --out"),
         (("attribute", "decoder", "--from", "run"), "drop MODEL, --train"),

@@ -71,11 +71,11 @@ def test_noise_asks_for_friction_and_holds_the_temperature_down():
 
 
 def regression(noise, num_samples=400):
-    """y = Wx + noise, a hair away from the minimum of the empirical loss, as trained weights are."""
+    """y = Wx + noise, a hair off the minimum, as trained weights are."""
     testbed = deep_linear((3, 3), 3, num_samples=num_samples, noise=noise, seed=1)
     with torch.no_grad():
         for weight in testbed.model.parameters():
-            weight += 1e-3
+            weight.add_(1e-3)
     return testbed
 
 

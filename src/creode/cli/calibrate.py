@@ -1,10 +1,10 @@
-"""The pilot of the automatic sampler, alone."""
+"""The pilot of the automatic sampler, alone, and how λ̂ depends on what it chose."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,8 +24,13 @@ from creode.cli.options import (
     TextOpt,
     TokenizerOpt,
     given,
+    one_of,
     strength,
 )
+
+if TYPE_CHECKING:
+    from creode.sampling import Calibration, Grid
+    from creode.study import StudyConfig
 
 
 @app.command(
@@ -52,11 +57,38 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a command's parameters are its option
     seed: SeedOpt = 0,
     mode: ModeOpt = "auto",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    grid: Annotated[
+        bool,
+        typer.Option(
+            "--grid",
+            help="Also sample around the choice, at other step sizes, nβ and γ: about four runs.",
+        ),
+    ] = False,
+    grid_cells: Annotated[
+        str,
+        typer.Option(
+            help="axes: the choice and six more; corners: eight more, about ten runs; "
+            "full: all 27, about twenty."
+        ),
+    ] = "axes",
+    grid_steps: Annotated[
+        int | None,
+        typer.Option(help="Steps of a chain at the choice, in the grid [default: half a run's]."),
+    ] = None,
+    charts: Annotated[
+        Path | None, typer.Option(help="Also export the picture of the grid there, PNG and SVG.")
+    ] = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Run the pilot of the automatic sampler alone, and keep the settings it chooses."""
+    from creode.sampling import Grid
     from creode.study import StudyConfig, calibrate_study
 
+    cells = Grid(cells=one_of(grid_cells, "axes", "corners", "full"), steps=grid_steps)
+    if not grid and (charts is not None or grid_steps is not None or grid_cells != "axes"):
+        raise ValueError("--grid-cells, --grid-steps and --charts are of the grid; add --grid.")
+    if grid:
+        _check_grid(out)
     study = StudyConfig.model_validate(
         {
             "model": model,
@@ -74,11 +106,50 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a command's parameters are its option
         }
     )  # fmt: skip
     with console.progress("rounds at most") as advance:
-        record = calibrate_study(study, on_progress=advance).record()
+        chosen = calibrate_study(study, on_progress=advance)
+    record = chosen.record()
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    if as_json:
-        typer.echo(json.dumps(record, indent=1))
-    else:
+    if not as_json:
         console.show(console.settings_table(record))
     console.note(f"settings: {out}")
+    if grid:
+        around = _around(study, chosen, cells, out, charts)
+        if not as_json:
+            console.show(console.sensitivity_table(around))
+            console.show(console.slopes_table(around))
+        record = {"settings": record, "sensitivity": around}
+    if as_json:
+        typer.echo(json.dumps(record, indent=1))
+
+
+def _check_grid(out: Path) -> None:
+    """What would stop the picture is said before the hours of sampling."""
+    import creode.viewer  # noqa: F401 - says which libraries are missing
+
+    if out.suffix in (".html", ".htm"):
+        raise ValueError(f"--out {out} is a file of settings; the picture goes to {out} itself.")
+
+
+def _around(
+    study: StudyConfig, chosen: Calibration, cells: Grid, out: Path, charts: Path | None
+) -> dict[str, Any]:
+    """Sample around the choice and write what was read beside the settings."""
+    from creode.study import (
+        save_sensitivity,
+        sensitivity_record,
+        sensitivity_report,
+        study_sensitivity,
+    )
+    from creode.viewer import export_sensitivity, write_sensitivity_report
+
+    with console.progress("chain-steps") as advance:
+        readings = study_sensitivity(study, chosen, cells, on_progress=advance)
+    record = sensitivity_record(readings)
+    report = sensitivity_report(readings, chosen, study)
+    console.note(console.grid_sentence(record))
+    console.note(f"readings: {save_sensitivity(readings, out)}")
+    console.note(f"picture: {write_sensitivity_report(report, out.with_suffix('.html'))}")
+    for path in [] if charts is None else export_sensitivity(report, charts):
+        console.note(f"chart: {path}")
+    return record

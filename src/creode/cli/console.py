@@ -173,6 +173,40 @@ def settings_table(record: Mapping[str, Any]) -> Table:
     return table
 
 
+def sensitivity_table(record: Mapping[str, Any]) -> Table:
+    """λ̂ around a choice of settings, a row a cell; one that is not trusted says why."""
+    table = Table(title="λ̂ around these settings", title_justify="left")
+    for name in ("ε ×", "nβ ×", "γ ×", "λ̂", "± se", "steps"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict", overflow="fold")
+    for cell in record["cells"]:
+        factors = (cell["epsilon"], cell["nbeta_factor"], cell["gamma_factor"])
+        numbers = [number(cell[name], 2) for name in ("llc", "llc_se")]
+        verdict = "[green]ok[/]" if cell["ok"] else f"[yellow]{_escaped(cell['reasons'])}[/]"
+        table.add_row(*(f"{f:.3g}" for f in factors), *numbers, f"{cell['steps']:.0f}", verdict)
+    return table
+
+
+def slopes_table(record: Mapping[str, Any]) -> Table:
+    """Whether λ̂ is on a plateau in each direction."""
+    table = Table(title="Plateau", title_justify="left")
+    for name in ("direction", "d log λ̂ / d log", "± se"):
+        table.add_column(name, justify="right" if name != "direction" else "left")
+    table.add_column("says", overflow="fold")
+    for slope in record["slopes"]:
+        numbers = [number(slope[name], 3) for name in ("slope", "slope_se")]
+        table.add_row(slope["direction"], *numbers, _escaped(slope["sentence"]))
+    return table
+
+
+def grid_sentence(record: Mapping[str, Any]) -> str:
+    """What the readings around a choice cost, in a sentence."""
+    return (
+        f"sampled {record['num_cells']} settings with {record['chains']} chains each: "
+        f"{record['gradient_evaluations']} gradients a chain in all"
+    )
+
+
 def settings_sentence(record: Mapping[str, Any]) -> str:
     """The settings that a pilot chose, in a sentence."""
     form = (

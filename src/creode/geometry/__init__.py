@@ -6,5 +6,6 @@ with dimensions (checkpoint, component).
 
 from creode.geometry.llc import llc
 from creode.geometry.over_study import over_study
+from creode.geometry.plateau import plateau
 
-__all__ = ["llc", "over_study"]
+__all__ = ["llc", "over_study", "plateau"]

@@ -10,6 +10,7 @@ from creode.sampling.kernel import Kernel
 from creode.sampling.rmsprop_sgld import RMSPropSGLD
 from creode.sampling.sample import sample
 from creode.sampling.schedule import Execution, Schedule
+from creode.sampling.sensitivity import Grid, sensitivity
 from creode.sampling.sgld import SGLD
 from creode.sampling.unit import (
     Plan,
@@ -28,6 +29,7 @@ __all__ = [
     "Auto",
     "Calibration",
     "Execution",
+    "Grid",
     "Kernel",
     "Plan",
     "Progress",
@@ -40,5 +42,6 @@ __all__ = [
     "run_posterior",
     "sample",
     "sample_exactly",
+    "sensitivity",
     "with_tighter",
 ]

@@ -1,26 +1,40 @@
 """Calibration: a pilot chooses what nobody should have to tune.
 
-The rule, with N gradient evaluations of a chain left after the pilot (a fifth of the budget) and
-the companion at twice the tether (a quarter of the rest, where λ̂ is to be extrapolated):
+The budget holds everything: PILOT_SHARE of it is set aside for the pilot; of the rest, where γ is
+free and λ̂ is to be extrapolated, TIGHTER_SHARE goes to the companion at twice the tether
+(automatic.py); N, the gradients that are left, are those of a chain. The rule:
 
 * γ: the tether gives the weights the spread of a fresh initialisation, 1/fan-in, so it holds chains
-  where the network still computes something; raised by 2, 4, 8, … while the curvature where chains
-  are is more than four times that at w*, or the loss grows more slowly than the distance squared.
-* κ = nβ h/γ, how much stiffer the stiffest direction (h, the largest curvature where the chains
-  are) is than the tether: as large as lets a chain relax RELAXATIONS times along the flattest
-  direction in N steps, since what κ does not resolve biases λ̂. Without gradient noise it is
-  (N s/R)²; where minibatches make noise of ρ times the gradient's power it is 2 N HEAT/(R ρ).
-* nβ = κ γ / h, and at most n_eff / log n_eff, WBIC's, with n_eff the samples' number in units of
-  the information each carries: n tr H / tr Cov(∇ℓ_i) at w*, n for a well-specified log-likelihood
-  and without bound where every sample is fitted exactly.
-* Step size s/√(nβ h + γ) of BAOAB; friction 3√γ, above critical for the tether, or what
-  keeps the heat of the noise below HEAT.
+  where the network still computes something; times RAISE_GAMMA, again and again, while the largest
+  curvature where the chains are is more than MOST_GROWTH times h*, that at w*, or the loss grows
+  more slowly than the distance squared (locality below MIN_LOCALITY beyond doubt).
+* nβ: the least of three.
+  - What the budget resolves, κ γ / (GUESS h*), κ = (N s/R)²: so stiff, over the tether, can the
+    stiffest direction be if a chain is to relax R = RELAXATIONS times along the flattest in N
+    steps. What nβ does not resolve biases λ̂, so more is better. It is fixed by the curvature at
+    w*, GUESS for what is added around it, so that nβ does not depend on where a pilot went.
+  - What noise leaves of that, 2 N HEAT/(R' ρ) · γ/h, where minibatches make noise of ρ times the
+    gradient's power, with R' = NOISY_RELAXATIONS and h the curvature where the chains are.
+  - WBIC's n_eff / log n_eff, with n_eff the samples' number in units of the information each
+    carries: n tr H / tr Cov(∇ℓ_i), the covariance at w* and tr H from the mean gradient where the
+    chains are; n for a well-specified log-likelihood, without bound where every sample is fitted
+    exactly.
+* Step size s/√(nβ h + γ) of BAOAB, with h where the chains are; h starts at GUESS h*.
+* Friction: DAMPING √γ, above critical for the tether (or for the softest direction that N steps can
+  mix, where γ is less than that), or what keeps the heat of noise at HEAT, whichever is more.
+
+Where w* itself is flat (h* below FLAT of the curvature around it) the curvature where the chains
+are takes the place of GUESS h*, and nβ rises at most RAISE-fold from one round to the next.
+
+The pilot runs rounds of ROUND_SHARE of the budget until ROUNDS in a row find nothing amiss, at most
+MOST_ROUNDS. A round whose chains are lost or hotter than MOST_TEMPERATURE starts again from w* with
+h RAISE times as large, so half the step.
 
 Here: the rule, the pilot, its result.
 Not here: what is measured at a point (landscape.py), the loop (engine.py).
 Sources: WBIC, Watanabe 2013 (arXiv:1208.6338); n_eff after Takeuchi's information criterion; heat
 of gradient noise in Langevin dynamics, T − 1 = ε nβ² tr Σ / (2 η tr 1). The combination is ours.
-Symbols: h curvature, s STEP, ρ noise, η friction, R relaxations.
+Symbols: h curvature, h* at w*, s STEP, ρ noise, η friction, R relaxations, N gradients of a chain.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """One study: model(s), data and what to read, as a checked config; its units of work; its readings.
 
-Here: configuration (config.py), running (run.py), what it will cost
-(plan.py), what is concluded
-(readings.py, responses.py).
+Here: configuration (config.py), running (run.py), what it will cost (plan.py), what is concluded
+(readings.py, responses.py, attribution.py), how that depends on the settings (sensitivity.py).
 Not here: commands (cli/), the demo (demo.py).
 """
 
@@ -11,6 +10,12 @@ from creode.study.plan import Cost, plan_study
 from creode.study.readings import Readings
 from creode.study.responses import Responses, conclusions
 from creode.study.run import OnUnit, calibrate_study, open_draws, run_study
+from creode.study.sensitivity import (
+    save_sensitivity,
+    sensitivity_record,
+    sensitivity_report,
+    study_sensitivity,
+)
 
 __all__ = [
     "Cost",
@@ -25,4 +30,8 @@ __all__ = [
     "open_draws",
     "plan_study",
     "run_study",
+    "save_sensitivity",
+    "sensitivity_record",
+    "sensitivity_report",
+    "study_sensitivity",
 ]

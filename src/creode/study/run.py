@@ -155,24 +155,29 @@ def calibrate_study(
     One choice serves all checkpoints and components, so that they can be compared. The pilot runs
     on the last checkpoint, on the first component.
     """
-    last = study.series()[-1]
-    model = load_study_model(study, last)
-    if data is None:
-        data = study.data.load(study.model if last is None else last.path)
-    posterior = LocalPosterior(
-        model,
-        study.build_task(),
-        data,
-        nbeta=study.nbeta,
-        localization=study.localization,
-        component=expand(model, study.components)[0],
-    )
+    posterior = pilot_posterior(study, data)
     return find_calibration(
         posterior,
         probes or {},
         study.plan(),
         store,
         on_round=None if on_progress is None else partial(on_progress, PILOT),
+    )
+
+
+def pilot_posterior(study: StudyConfig, data: Samples | None = None) -> LocalPosterior:
+    """What settings are chosen on: the first component at the last checkpoint."""
+    last = study.series()[-1]
+    model = load_study_model(study, last)
+    if data is None:
+        data = study.data.load(study.model if last is None else last.path)
+    return LocalPosterior(
+        model,
+        study.build_task(),
+        data,
+        nbeta=study.nbeta,
+        localization=study.localization,
+        component=expand(model, study.components)[0],
     )
 
 

@@ -14,17 +14,22 @@ if _missing:
     )
 
 
-from creode.viewer.export import export_charts  # noqa: E402 - after the check
+from creode.viewer.export import export_charts, export_sensitivity  # noqa: E402 - after the check
 from creode.viewer.page import write_report  # noqa: E402
 from creode.viewer.report import Report  # noqa: E402
 from creode.viewer.response_page import write_response_report  # noqa: E402
 from creode.viewer.response_report import InfluenceQuery, ResponseReport  # noqa: E402
+from creode.viewer.sensitivity import SensitivityReport  # noqa: E402
+from creode.viewer.sensitivity_page import write_sensitivity_report  # noqa: E402
 
 __all__ = [
     "InfluenceQuery",
     "Report",
     "ResponseReport",
+    "SensitivityReport",
     "export_charts",
+    "export_sensitivity",
     "write_report",
     "write_response_report",
+    "write_sensitivity_report",
 ]

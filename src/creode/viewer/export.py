@@ -7,19 +7,20 @@ Not here: what the charts are (figures.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from creode.viewer.figures import Figure, figures, loss_rows
 from creode.viewer.readings import OWN, Row, compared_steps, probe_readings, readings
 from creode.viewer.report import Report
+from creode.viewer.sensitivity import SensitivityReport, chart_rows, llc_over_settings
 from creode.viewer.theme import LIGHT, coloured, role
 from creode.viewer.traces import rows as trace_rows
 
 FORMATS = ("png", "svg")
 _WIDTH = 760  # px
-_PANEL_WIDTH = 165
+_PANELS_WIDTH = 846  # of the panels of a row, with the gaps between them
 _NARROW_WIDTH = 480
 _PNG_SCALE = 2.0
 
@@ -38,13 +39,35 @@ def export_charts(
     Raises:
         ValueError: a format that is neither png nor svg.
     """
+    return _write(_stills(report), directory, formats)
+
+
+def export_sensitivity(
+    report: SensitivityReport, directory: str | Path, formats: Sequence[str] = FORMATS
+) -> list[Path]:
+    """Write the chart of λ̂ over its settings into `directory`, a file a format.
+
+    Returns:
+        The files written.
+    Raises:
+        ValueError: a format that is neither png nor svg.
+    """
+    figure = llc_over_settings(report.readings)
+    data: Data = {"cells": chart_rows(report.readings)}
+    stills = [(figure.name, _still(figure, figure.title, data))]
+    return _write(stills, directory, formats)
+
+
+def _write(
+    stills: Iterable[tuple[str, dict[str, Any]]], directory: str | Path, formats: Sequence[str]
+) -> list[Path]:
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise ValueError(f"unknown chart format {unknown[0]!r}; choose among {', '.join(FORMATS)}.")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, chart in _stills(report):
+    for name, chart in stills:
         for kind in formats:
             path = directory / f"{name}.{kind}"
             path.write_bytes(_rendered(chart, kind))
@@ -108,7 +131,9 @@ def _still(figure: Figure, title: str, data: Data) -> dict[str, Any]:
     if figure.facet_width is None:
         chart["width"] = _WIDTH if figure.wide else _NARROW_WIDTH
     else:
-        panel = {"name": "child_width", "value": _PANEL_WIDTH}
+        columns, gap = chart["layout"]["columns"], chart["layout"]["padding"]["column"]
+        width = (_PANELS_WIDTH - (columns - 1) * gap) / columns
+        panel = {"name": "child_width", "value": width}
         chart["signals"] = [
             panel if signal["name"] == "child_width" else signal for signal in chart["signals"]
         ]

@@ -90,6 +90,27 @@ RESPONSE_GLOSSARY = (
 )
 
 
+SENSITIVITY_GLOSSARY = (
+    *(entry for entry in GLOSSARY if entry[0].startswith(("λ̂, ", "nβ", "γ", "Virial"))),
+    (
+        "Step size",
+        "ε × 1 is the step that the automatic rule gives at a reading’s own nβ and γ. Its bias "
+        "shows as a difference between colours.",
+    ),
+    (
+        "Plateau",
+        "Doubling the setting moves λ̂ by less than a twentieth, two standard errors included. "
+        "Where λ̂ moves with nβ or γ it is a property of the choice too: compare it at equal "
+        "settings only.",
+    ),
+    (
+        "Short chains",
+        "Every reading here is of chains shorter than those of a run at the chosen settings, as "
+        "many relaxation times each. Nothing is extrapolated.",
+    ),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Doubt:
     """One kind of reason, with the readings that give it."""

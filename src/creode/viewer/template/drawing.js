@@ -41,6 +41,17 @@ const creode = (() => {
     document.head.append(make("script", await new Response(plain).text()));
   };
 
+  // As many panels side by side as there is room for, in charts of many.
+  const AXIS = 56; // px beside the first panel for its axis, and the padding of the chart
+  const fitPanels = (spec, least, width) => {
+    const gap = spec.layout.padding.column;
+    const room = Math.floor((width - AXIS + gap) / (least + gap));
+    const count = Math.max(1, Math.min(spec.layout.columns, room));
+    spec.layout.columns = count;
+    const panel = spec.signals.find((signal) => signal.name === "child_width");
+    panel.value = Math.floor((width - AXIS - (count - 1) * gap) / count);
+  };
+
   // Beside the pointer and within the window.
   const place = (tooltip, event) => {
     const [width, height] = [tooltip.offsetWidth, tooltip.offsetHeight];
@@ -78,6 +89,7 @@ const creode = (() => {
     });
   };
   return {
-    page, dark, element, make, asRows, unpack, coloured, copies, loadLibrary, place, save, copyCommand,
+    page, dark, element, make, asRows, unpack, coloured, copies, loadLibrary, fitPanels, place, save,
+    copyCommand,
   };
 })();

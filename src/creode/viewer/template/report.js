@@ -2,7 +2,7 @@
 // Not here: what other pages need too (drawing.js); any estimate.
 (() => {
   const {
-    page, dark, element, make, asRows, unpack, coloured, copies, loadLibrary, place, save, copyCommand,
+    page, dark, element, make, asRows, unpack, coloured, copies, loadLibrary, fitPanels, place, save, copyCommand,
   } = creode;
   const NOWHERE = -1; // the signal "at" when no step is pointed at
 
@@ -75,15 +75,6 @@
     views.set(name, { view, finalize, names });
     if (state.reading !== reading) refresh(...OF_A_READING);
     return undefined;
-  };
-  const AXIS = 56; // px beside the first panel for its axis, and the padding of the chart
-  const fitPanels = (spec, least, width) => {
-    const gap = spec.layout.padding.column;
-    const room = Math.floor((width - AXIS + gap) / (least + gap));
-    const count = Math.max(1, Math.min(spec.layout.columns, room));
-    spec.layout.columns = count;
-    const panel = spec.signals.find((signal) => signal.name === "child_width");
-    panel.value = Math.floor((width - AXIS - (count - 1) * gap) / count);
   };
   const drawAll = () => Promise.all([...document.querySelectorAll(".chart")].map(draw));
   const refresh = (...changed) => {
