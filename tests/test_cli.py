@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 from creode.cli import app, console
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("attribute", "calibrate", "components", "demo", "llc", "rerun", "train", "view")
+COMMANDS = (
+    "attribute", "calibrate", "components", "demo", "llc",
+    "plan", "rerun", "respond", "train", "view",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -73,6 +76,20 @@ def test_the_way_from_training_to_a_report(run, tmp_path):
     assert strict.exit_code == 1
 
 
+def assert_agree(found, expected):
+    """The same but for the rounding of sums over more or fewer queries at once."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert_agree(found[name], value)
+    elif isinstance(expected, list):
+        for one, other in zip(found, expected, strict=True):
+            assert_agree(one, other)
+    else:
+        close = pytest.approx(expected, rel=1e-9) if isinstance(expected, float) else expected
+        assert found == close
+
+
 ATTRIBUTE = ("attribute", "decoder", "--train", "corpus:brackets", "--query", "corpus:logs",
              "--query-limit", 3, *LLC[4:-1], "attribution")  # fmt: skip
 
@@ -86,13 +103,56 @@ def test_the_way_from_a_model_to_what_made_it_so(run, tmp_path):
     assert json.loads((tmp_path / "attribution/attribution.json").read_text()) == answers
     assert "not to be trusted" in made.stderr  # 2 chains of 8 draws
     again = run("attribute", "--from", "attribution", "--query-id", 1, "--top", 2, "--json")
-    assert json.loads(again.stdout) == answers[1:2]
+    assert_agree(json.loads(again.stdout), answers[1:2])
     table = run("attribute", "--from", "attribution", "--query-id", 2, "--parquet", "pairs.parquet")
     assert "query 2" in table.stdout
     assert "helpful" in table.stdout
     assert pq.read_metadata(tmp_path / "pairs.parquet").num_rows == 32
     strict = run("attribute", "--from", "attribution", "--query-id", 2, "--strict")
     assert strict.exit_code == 1
+
+
+def test_the_way_from_training_to_responses(run, tmp_path):
+    assert run(*TRAIN).exit_code == 0
+    respond = ("respond", *LLC[1:-1], "answers", "--probe", "logs=corpus:logs",
+               "--probe", "own=corpus:brackets", "--component", "heads",
+               "--observable", "logs")  # fmt: skip
+    read = run(*respond, "--json")
+    assert read.exit_code == 0, read.output
+    records = json.loads(read.stdout)
+    found = [(r["observable"], r["component"], r["probe"]) for r in records]
+    assert found == [
+        (observable, head, probe)
+        for observable in ("loss", "logs")
+        for head in ("l0h0", "l0h1")
+        for probe in ("logs", "own")
+    ]
+    assert json.loads((tmp_path / "answers/response.json").read_text()) == records
+    again = run("rerun", "answers", "--out", "again", "--json")
+    assert json.loads(again.stdout) == records
+    assert "the readings are the same" in again.stderr
+    assert run("view", "answers", "--no-open").stdout.strip() == "answers/report.html"
+    table = run(*respond)
+    assert "l0h1" in table.stdout
+    assert "±" in table.stdout
+    assert run(*respond, "--strict").exit_code == 1
+    wrong = run(*respond, "--observable", "nothing")
+    assert wrong.exit_code == 1
+    assert "mean loss of a probe 'nothing'" in wrong.stderr
+
+
+def test_a_plan_of_options_and_of_a_run_directory(run):
+    assert run(*TRAIN).exit_code == 0
+    assert run(*LLC, "--component", "heads").exit_code == 0
+    planned = run("plan", *LLC[1:-2], "--component", "heads", "--json")
+    assert planned.exit_code == 0, planned.output
+    cost = json.loads(planned.stdout)
+    assert (cost["units"], cost["chains"], cost["steps"], cost["draws"]) == (2, 2, 12, 8)
+    again = json.loads(run("plan", "run", "--json").stdout)
+    exact = ("units", "chains", "steps", "draws", "mode", "disk_bytes")
+    assert {name: again[name] for name in exact} == {name: cost[name] for name in exact}
+    assert "units of work" in run("plan", "run").stdout
+    assert run("plan", "nowhere").exit_code == 1
 
 
 AUTO = (*LLC[:8], "--limit", 32, "--chains", 2, "--batch-size", 8, "--mode", "sequential",

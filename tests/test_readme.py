@@ -25,18 +25,19 @@ def test_the_readme_names_the_two_set_up_commands():
 
 def test_the_readmes_commands_run(tmp_path):
     commands = "".join(block for block in blocks("sh") if block.startswith("creode"))
-    assert commands.count("creode ") == 7
+    assert commands.count("creode ") == 8
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
     subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands], cwd=tmp_path, env=environment, check=True
     )
     assert (tmp_path / "runs/llc/report.html").exists()
+    assert (tmp_path / "runs/respond/response.json").exists()
 
 
 @pytest.mark.slow
 def test_the_readmes_example_gives_a_reading_that_is_right(capsys):
-    (example,) = blocks("python")
+    example, _ = blocks("python")
     names = {}
     exec(compile(example, "README.md", "exec"), names)
     reading, net = names["reading"], names["net"]
@@ -44,3 +45,19 @@ def test_the_readmes_example_gives_a_reading_that_is_right(capsys):
     error = 4 * float(reading.llc_se) + 0.1 * net.llc
     assert abs(float(reading.llc) - net.llc) < error
     assert f"exact: {net.llc}" in capsys.readouterr().out
+
+
+def test_the_readmes_responses_are_found_and_right():
+    from creode.response import susceptibility
+
+    _, example = blocks("python")
+    names = {}
+    exec(compile(example, "README.md", "exec"), names)
+    chi, found, moved = names["chi"], names["found"], names["moved"]
+    assert chi["ok"].all(), chi["reasons"].values
+    assert 3 < int(found.sum()) < found.size
+    for part in ("left", "right"):
+        difference = chi.chi.sel(component=part).isel(sample=[0, -1])
+        exact = float(difference[0] - difference[1])
+        assert float(moved.chi.sel(component=part)) == pytest.approx(exact, rel=1e-9)
+    assert susceptibility(names["draws"]).equals(chi)

@@ -7,7 +7,7 @@ import torch
 import creode
 from creode.data import Samples
 from creode.response import mixture_susceptibility, significant, subtract_baseline, susceptibility
-from creode.sampling import SGLD
+from creode.sampling import BAOAB, SGLD
 from creode.testbeds import quadratic
 from oracles import loss_covariance, precision, reweighted_loss_means, sgld_covariance
 
@@ -32,8 +32,8 @@ def run(testbed, *, component="full", nbeta=NBETA, data=None, **options):
         nbeta=nbeta, localization=GAMMA, component=component,
     )  # fmt: skip
     return creode.sample(
-        target, options.pop("probes", {"all": testbed.data}), sampler=SGLD(step_size=EPS),
-        **settings | options,
+        target, options.pop("probes", {"all": testbed.data}),
+        sampler=options.pop("sampler", SGLD(step_size=EPS)), **settings | options,
     )  # fmt: skip
 
 
@@ -56,8 +56,11 @@ def test_chi_of_sampled_draws_is_the_closed_form(testbed, component):
 
 
 @pytest.mark.slow
-def test_minibatches_leave_chi_unbiased(testbed):
-    """A small step, so that minibatch noise heats little; it still is most of what L is seen as."""
+def test_minibatches_leave_chi_unbiased():
+    """A small step, so that minibatch noise heats little; it still is a good part of what L is."""
+    testbed = quadratic(
+        H, num_samples=16, gradient_scale=0.1, curvature_scale=0.8, blocks=BLOCKS, seed=2
+    )
     truth_of = precision(testbed.hessian.numpy(), NBETA, GAMMA)
     row = loss_covariance(
         testbed.gradients.numpy(), testbed.curvatures.numpy(), sgld_covariance(truth_of, 2e-3)
@@ -89,23 +92,30 @@ def moved(testbed, weights):
 
 @pytest.mark.slow
 def test_chi_predicts_what_resampling_on_moved_data_gives(testbed):
-    """d⟨φ⟩ = nβ χ dq, against two more runs at ρ = 1 ± δ(16 e_j − 1) and the exact change."""
+    """d⟨φ⟩ = nβ χ dq, against two runs at ρ = 1 ± δ(16 e_j − 1) and the exact change.
+
+    Both runs have the same noise, so most of it is not in their difference. The kernel has no bias
+    on a quadratic: SGLD's own stationary law answers by a share of ε(nβh + γ)/2 less.
+    """
     j, delta = int(np.argmax(abs(exact(testbed, "full")))), 0.15
     weights = np.zeros(16)
     weights[j] = 1.0
-    chi = mixture_susceptibility(run(testbed, draws=4000), {"all": weights}).isel(component=0)
+    kernel = BAOAB(step_size=0.1, friction=8.0)
+    whole = run(testbed, draws=6000, sampler=kernel)
+    chi = mixture_susceptibility(whole, {"all": weights}).isel(component=0)
     predicted, its_error = (NBETA * float(chi[name]) for name in ("chi", "chi_se"))
-    means, errors = [], []
-    for sign in (1, -1):
-        rho = np.full(16, 1 - sign * delta) + sign * delta * 16 * weights
-        tree = run(testbed, data=moved(testbed, rho), draws=4000, seed=2 + sign)
-        loss = tree["probes/all/loss"] - tree["probes/all/unit_init_loss"].mean()
-        means.append(float(loss.mean()))
-        errors.append(float(creode.diagnostics.mcse(loss)))
-    slope = (means[0] - means[1]) / (2 * delta)
-    error = np.hypot(*errors) / (2 * delta)
-    assert abs(slope - predicted) < 4 * np.hypot(error, its_error) + 0.1 * abs(predicted)
-    assert np.hypot(error, its_error) < 0.25 * abs(predicted)
+    ends = [
+        run(
+            testbed, draws=3000, seed=2, sampler=kernel,
+            data=moved(testbed, np.full(16, 1 - sign * delta) + sign * delta * 16 * weights),
+        )["probes/all/loss"]
+        for sign in (1, -1)
+    ]  # fmt: skip
+    change = (ends[0] - ends[1]) / (2 * delta)
+    slope, error = float(change.mean()), float(creode.diagnostics.mcse(change))
+    combined = np.hypot(error, its_error)
+    assert combined < 0.08 * abs(predicted)
+    assert abs(slope - predicted) < 4 * combined + 0.1 * abs(predicted)  # δ is finite
     g, a = testbed.gradients.numpy(), testbed.curvatures.numpy()
     both = [
         reweighted_loss_means(
@@ -113,7 +123,7 @@ def test_chi_predicts_what_resampling_on_moved_data_gives(testbed):
         ).mean()
         for s in (1, -1)
     ]
-    assert slope == pytest.approx((both[0] - both[1]) / (2 * delta), abs=4 * error, rel=0.15)
+    assert slope == pytest.approx((both[0] - both[1]) / (2 * delta), abs=4 * error, rel=0.1)
 
 
 def test_with_the_loss_off_two_runs_differ_by_nothing(testbed):

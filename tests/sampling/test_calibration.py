@@ -33,12 +33,11 @@ def test_with_exact_gradients_the_budget_decides():
     assert found.information is None
     assert found.limit == "the budget"
     left = 2000 * (1 - calibration.PILOT_SHARE)
-    steps = left - int(left * calibration.TIGHTER_SHARE)
-    kappa = (steps * calibration.STEP / calibration.RELAXATIONS) ** 2 / calibration.GUESS
+    run = found.burnin + found.draws * found.steps_per_draw
+    kappa = (run * calibration.STEP / calibration.RELAXATIONS) ** 2 / calibration.GUESS
     assert math.isclose(found.nbeta * 4 / found.localization, kappa, rel_tol=1e-3)
     stiffest = found.nbeta * found.curvature + found.localization
     assert math.isclose(found.step_size * stiffest**0.5, calibration.STEP, rel_tol=1e-6)
-    run = found.burnin + found.draws * found.steps_per_draw
     companion = found.tighter_burnin + found.tighter_draws * found.steps_per_draw
     assert 0.9 * left < run + companion <= left
     assert found.pilot_evaluations <= 2000 - left

@@ -11,7 +11,9 @@ from creode.cli import (  # the commands
     components,
     demo,
     llc,
+    plan,
     rerun,
+    respond,
     train,
     view,
 )
@@ -25,7 +27,9 @@ __all__ = [
     "demo",
     "llc",
     "main",
+    "plan",
     "rerun",
+    "respond",
     "train",
     "view",
 ]

@@ -11,15 +11,28 @@ import typer
 from creode.cli import console
 from creode.cli.app import app, reported
 from creode.cli.options import (
+    BatchSizeOpt,
     BudgetOpt,
+    BurninOpt,
+    ChainsOpt,
+    DeviceOpt,
+    DrawsOpt,
     JsonOpt,
     LengthOpt,
     LimitOpt,
     ModeOpt,
+    PackingOpt,
+    RevisionOpt,
+    SamplerOpt,
+    SamplerSettingOpt,
     SeedOpt,
+    SettingsOpt,
     SplitOpt,
+    StepSizeOpt,
+    StepsPerDrawOpt,
     StrengthOpt,
     StrictOpt,
+    TaskOpt,
     TextOpt,
     TokenizerOpt,
     given,
@@ -66,20 +79,14 @@ def attribute(  # noqa: PLR0913, PLR0917 - a command's parameters are its option
     ] = None,
     nbeta: StrengthOpt = "auto",
     localization: StrengthOpt = "auto",
-    sampler: Annotated[
-        str, typer.Option(help="auto, or a kernel: sgld, rmsprop_sgld or baoab.")
-    ] = "auto",
+    sampler: SamplerOpt = "auto",
     budget: BudgetOpt = None,
-    settings: Annotated[
-        Path | None, typer.Option(help="File of `creode calibrate`, in the place of a pilot.")
-    ] = None,
-    step_size: Annotated[float | None, typer.Option(help="Step size of a kernel.")] = None,
-    sampler_option: Annotated[
-        list[str] | None, typer.Option(help="Further setting of the kernel, NAME=NUMBER.")
-    ] = None,
-    task: Annotated[str, typer.Option(help="next-token or classification.")] = "next-token",
+    settings: SettingsOpt = None,
+    step_size: StepSizeOpt = None,
+    sampler_option: SamplerSettingOpt = None,
+    task: TaskOpt = "next-token",
     component: Annotated[str, typer.Option(help="Part that is sampled.")] = "full",
-    revision: Annotated[str | None, typer.Option(help="Revision on the hub.")] = None,
+    revision: RevisionOpt = None,
     split: SplitOpt = "train",
     query_split: Annotated[
         str | None, typer.Option(help="Split of the queries; default: as the training data.")
@@ -89,22 +96,15 @@ def attribute(  # noqa: PLR0913, PLR0917 - a command's parameters are its option
     length: LengthOpt = 128,
     limit: LimitOpt = None,
     query_limit: Annotated[int | None, typer.Option(min=1, help="Queries at most.")] = None,
-    packing: Annotated[str, typer.Option(help="pack, truncate or pad.")] = "pack",
-    chains: Annotated[int, typer.Option(min=1, help="Independent chains.")] = 4,
-    draws: Annotated[
-        int | None, typer.Option(help="Draws kept of each chain [default: 200, or chosen].")
-    ] = None,
-    burnin: Annotated[
-        int | None,
-        typer.Option(min=0, help="Steps before the first draw [default: 200, or chosen]."),
-    ] = None,
-    steps_per_draw: Annotated[
-        int | None, typer.Option(min=1, help="Steps between draws [default: 5, or chosen].")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Sequences of a gradient.")] = 32,
+    packing: PackingOpt = "pack",
+    chains: ChainsOpt = 4,
+    draws: DrawsOpt = None,
+    burnin: BurninOpt = None,
+    steps_per_draw: StepsPerDrawOpt = None,
+    batch_size: BatchSizeOpt = 32,
     seed: SeedOpt = 0,
     mode: ModeOpt = "auto",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    device: DeviceOpt = None,
     as_json: JsonOpt = False,
     strict: StrictOpt = False,
 ) -> None:

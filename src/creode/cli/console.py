@@ -113,6 +113,56 @@ def attribution_table(answer: Mapping[str, Any]) -> Table:
     return table
 
 
+def response_table(records: Sequence[Mapping[str, Any]]) -> Table:
+    """Standardised susceptibilities, component × probe, with errors; significant ones stand out."""
+    table = Table(
+        title="Standardised susceptibility χ ± se (negative: expresses; *: significant)",
+        title_justify="left",
+    )
+    rows: dict[tuple[Any, ...], dict[str, Mapping[str, Any]]] = {}
+    for record in records:
+        row = (record["checkpoint"], record["observable"], record["component"])
+        rows.setdefault(row, {})[record["probe"]] = record
+    probes = list(dict.fromkeys(record["probe"] for record in records))
+    shown = [len({row[0] for row in rows}) > 1, len({row[1] for row in rows}) > 1, True]
+    for name, wanted in zip(("step", "observable", "component"), shown, strict=True):
+        if wanted:
+            table.add_column(name)
+    for probe in probes:
+        table.add_column(probe, justify="right")
+    table.add_column("verdict", overflow="fold")
+    for row, cells in rows.items():
+        first = next(iter(cells.values()))
+        verdict = "[green]ok[/]" if first["ok"] else f"[yellow]{_escaped(first['reasons'])}[/]"
+        labels = [f"{label}" for label, wanted in zip(row, shown, strict=True) if wanted]
+        table.add_row(*labels, *(_response(cells[probe]) for probe in probes), verdict)
+    return table
+
+
+def _response(record: Mapping[str, Any]) -> str:
+    value, error = (number(record[name], 2) for name in ("chi_standard", "chi_standard_se"))
+    return f"[bold]{value} ± {error}[/] *" if record["significant"] else f"{value} ± {error}  "
+
+
+def cost_table(cost: Mapping[str, Any]) -> Table:
+    """What a study will take, one figure a row."""
+    table = Table(title="Plan", title_justify="left", show_header=False)
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    chains = f"{cost['chains']} {cost['mode']}"
+    table.add_row("units of work (checkpoint × component)", f"{cost['units']}")
+    table.add_row("chains of a unit", chains)
+    table.add_row("gradients of a chain", f"{cost['steps']}")
+    table.add_row("draws of a chain, each scoring the probes", f"{cost['draws']}")
+    table.add_row("time of a step of all chains", f"{cost['seconds_per_step'] * 1e3:.3g} ms")
+    table.add_row("time that a draw adds", f"{cost['seconds_per_draw'] * 1e3:.3g} ms")
+    pilot = ", with the pilot" if cost["pilot"] else ""
+    table.add_row(f"time in all{pilot}", f"{cost['seconds']:.0f} s")
+    table.add_row("memory at the peak", f"{cost['memory_bytes'] / 1e6:.0f} MB")
+    table.add_row("disk", f"{cost['disk_bytes'] / 1e6:.1f} MB")
+    return table
+
+
 def settings_table(record: Mapping[str, Any]) -> Table:
     """Settings that a pilot chose, one a row."""
     table = Table(title="Settings", title_justify="left", show_header=False)

@@ -1,12 +1,14 @@
 """Options that commands share: their types and help, and what their texts become.
 
-Here: annotated types for typer, and the parsing of values with a form of their own.
+Here: annotated types for typer, the parsing of values with a form of their own, and a study's
+configuration from the options that describe one.
 Not here: the commands.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -40,6 +42,72 @@ BudgetOpt = Annotated[
     float | None,
     typer.Option(help="Of sampler auto: gradient evaluations of a chain [default: 20000]."),
 ]
+RunOpt = Annotated[Path, typer.Option(help="Run directory; an interrupted run continues.")]
+SamplerOpt = Annotated[
+    str, typer.Option(help="auto, or a kernel: sgld, rmsprop_sgld, baoab or badodab.")
+]
+SettingsOpt = Annotated[
+    Path | None, typer.Option(help="File of `creode calibrate`, in the place of a pilot.")
+]
+StepSizeOpt = Annotated[float | None, typer.Option(help="Step size of a kernel.")]
+SamplerSettingOpt = Annotated[
+    list[str] | None, typer.Option(help="Further setting of the kernel, NAME=NUMBER.")
+]
+TaskOpt = Annotated[str, typer.Option(help="next-token or classification.")]
+CheckpointsOpt = Annotated[str, typer.Option(help="last, all, or training steps: 10,100,1000.")]
+RevisionOpt = Annotated[str | None, typer.Option(help="Revision on the hub.")]
+PackingOpt = Annotated[str, typer.Option(help="pack, truncate or pad.")]
+ChainsOpt = Annotated[int, typer.Option(min=1, help="Independent chains.")]
+DrawsOpt = Annotated[
+    int | None, typer.Option(help="Draws kept of each chain [default: 200, or chosen].")
+]
+BurninOpt = Annotated[
+    int | None, typer.Option(min=0, help="Steps before the first draw [default: 200, or chosen].")
+]
+StepsPerDrawOpt = Annotated[
+    int | None, typer.Option(min=1, help="Steps between draws [default: 5, or chosen].")
+]
+BatchSizeOpt = Annotated[int, typer.Option(min=1, help="Sequences of a gradient.")]
+DeviceOpt = Annotated[str | None, typer.Option(help="cpu, cuda, …")]
+ForwardDtypeOpt = Annotated[str | None, typer.Option(help="bfloat16 for the forward pass.")]
+ControlVariatesOpt = Annotated[
+    bool,
+    typer.Option("--control-variates", help="Gradients without their noise at w*; twice the cost."),
+]
+MicrobatchOpt = Annotated[int | None, typer.Option(min=1, help="Sequences at once.")]
+
+
+SCHEDULE = ("chains", "seed", "batch_size", "control_variates")
+
+
+def study_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's configuration from the parameters of a command that describes one.
+
+    Raises:
+        ValueError: options that exclude each other, or a value of the wrong form.
+    """
+    o = dict(options)
+    formats = {
+        name: o[name] for name in ("split", "text", "tokenizer", "length", "packing", "limit")
+    }
+    kernel = given(step_size=o["step_size"], budget=o["budget"])
+    kernel |= {n: number(n, v) for n, v in pairs("sampler-option", o["sampler_option"])}
+    return {
+        "model": o["model"],
+        "revision": o["revision"],
+        "checkpoints": checkpoints_of(o["checkpoints"]),
+        "task": o["task"],
+        "data": {"source": o["data"], **formats},
+        "probes": {n: {"source": s, **formats} for n, s in pairs("probe", o["probe"])},
+        "components": tuple(o["component"] or ["full"]),
+        **sampling(
+            **{name: o[name] for name in ("nbeta", "localization", "sampler", "settings")},
+            kernel=kernel,
+            lengths=given(**{name: o[name] for name in ("draws", "burnin", "steps_per_draw")}),
+            schedule={name: o[name] for name in SCHEDULE if name in o},
+        ),
+        "execution": {name: o[name] for name in ("mode", "device", "forward_dtype", "microbatch")},
+    }
 
 
 def strength(name: str, text: str) -> float | Literal["auto"]:

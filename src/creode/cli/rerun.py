@@ -25,7 +25,7 @@ def rerun(
 ) -> None:
     """Repeat a run from its own record, in a new directory, and say whether it agrees."""
     from creode.store import Store
-    from creode.study import Readings
+    from creode.study import conclusions
 
     with Store.open(directory, mode="read") as store:
         config, resolved = store.config, dict(store.resolved)
@@ -36,5 +36,5 @@ def rerun(
         )
     target = out or directory.with_name(f"{directory.name}-rerun")
     run_and_show(config["study"], target, as_json=as_json, strict=strict, resolved=resolved)
-    same = Readings(target).records() == Readings(directory).records()
+    same = conclusions(target).records() == conclusions(directory).records()
     console.note("the readings are the same." if same else "the readings DIFFER from the old ones.")

@@ -20,12 +20,12 @@ def run_and_show(
     resolved: dict[str, Any] | None = None,
 ) -> Path:
     """Run a study, save and print its readings, write its report; return the report's path."""
-    from creode.study import Readings, StudyConfig, run_study
+    from creode.study import Responses, StudyConfig, conclusions, run_study
 
     config = StudyConfig.model_validate(study)
     with console.progress("chain-steps") as advance:
         run_study(config, out, resolved=resolved, on_progress=advance)
-    readings = Readings(out)
+    readings = conclusions(out)
     readings.save()
     settings = readings.chosen.get("chosen", {}).get("calibration")
     if settings is not None:
@@ -34,7 +34,9 @@ def run_and_show(
     if as_json:
         typer.echo(json.dumps(records, indent=1))
     else:
-        console.show(console.readings_table(records))
+        response = isinstance(readings, Responses)
+        table = console.response_table if response else console.readings_table
+        console.show(table(records))
     page = readings.write_report()
     console.note(f"report: {page}")
     doubtful = [record for record in records if not record["ok"]]

@@ -22,9 +22,9 @@ def view(
     ] = None,
 ) -> None:
     """Write the report of a run, one page that needs no network, and open it."""
-    from creode.study import Readings
+    from creode.study import conclusions
 
-    readings = Readings(directory)
+    readings = conclusions(directory)
     page = readings.write_report()
     if charts is not None:
         from creode.viewer import export_charts

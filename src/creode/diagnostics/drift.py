@@ -37,6 +37,6 @@ def drift(trace: xr.DataArray, virial: xr.DataArray) -> xr.DataArray:
     together = ((trace - trace.mean(SAMPLE_DIMS, skipna=False)) * apart).mean(
         SAMPLE_DIMS, skipna=False
     )
-    slope = together / spread.where(spread > 0)
+    slope = together / spread
     bound: xr.DataArray = abs(slope) * (abs(1 - mean) + 2 * mcse(virial))
     return bound.rename("drift")

@@ -37,7 +37,6 @@ def untether(
     shift = llc - tighter
     chance_sq = llc_se**2 + tighter_se**2
     kept = (1 - chance_sq / shift.where(shift > 0) ** 2).clip(min=0).fillna(0.0)
-    kept = kept.where(shift.notnull())
     missed = EXTRAPOLATION * shift.clip(min=chance_sq**0.5)
     variance = ((1 + kept) * llc_se) ** 2 + (kept * tighter_se) ** 2 + missed**2
     return xr.Dataset(

@@ -72,7 +72,8 @@ def susceptibility(
             draws or between chains, see `uncertainty.estimate`; for the two-chain form between
             chains.
         z, p: chi/chi_se, and its two-sided p value for each entry alone (`significant` for many).
-        chi_standard, chi_standard_se: standardised, if asked for; errors take scales as known.
+        chi_standard, chi_standard_se, chi_standard_dof, p_standard: standardised, if asked for;
+            errors take scales as known.
         ok, reasons, ess, rhat (component,): the verdict on the draws, as of `llc`.
 
         A failed chain makes its component NaN. A dimension checkpoint comes first where there are
@@ -110,7 +111,9 @@ def susceptibility(
     if standardise == "both":
         joined = centre_rows(joined)
     joined["z"] = joined["chi"] / joined["chi_se"]
-    joined["p"] = p_value(joined["chi"], joined["chi_se"], joined["chi_dof"])
+    for name in ("chi", "chi_standard") if standardise != "none" else ("chi",):
+        p = p_value(joined[name], joined[f"{name}_se"], joined[f"{name}_dof"])
+        joined[name.replace("chi", "p")] = p
     joined.attrs |= {
         "form": form,
         "observable": observable if isinstance(observable, str) else repr(dict(observable)),
@@ -151,17 +154,16 @@ def probe_names(tree: xr.DataTree, on: str | Sequence[str] | None) -> list[str]:
     """
     if on is not None:
         return [on] if isinstance(on, str) else list(on)
-    found: dict[str, None] = {}
+    found: set[str] = set()
     for node in tree.subtree:
         if "distance_sq" in node.data_vars and "probes" in node.children:
-            found |= dict.fromkeys(name for name in node.children["probes"].children)
-    found.pop("data", None)
+            found |= set(node.children["probes"].children) - {"data"}
     if not found:
         raise ValueError(
             "the draws have no probe, so there are no losses to respond to; sample with "
             "probes={'name': data}."
         )
-    return list(found)
+    return sorted(found)  # a directory on disk has no order of its own
 
 
 def with_components(joined: xr.Dataset) -> xr.Dataset:
@@ -217,7 +219,7 @@ def _of_posterior(
         result = _with_spread(result, _reduced(spread, level))
     if standardised:
         standard = _reduced(standardise_columns(whole), level)
-        result = result.merge(estimate(standard, "chi_standard").drop_vars("chi_standard_dof"))
+        result = result.merge(estimate(standard, "chi_standard"))
     if keep_replicates:
         result["chi_replicates"] = reduced.astype("float32").transpose(..., "chain", "block")
     result = result.assign(verdict_of(draws))

@@ -82,6 +82,38 @@ RAISE = 4.0  # of h, when chains are lost; of nβ from one round to the next
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lengths:
+    """Steps and draws of the chains and of their companion, which the budget alone decides."""
+
+    burnin: int
+    draws: int
+    steps_per_draw: int
+    tighter_burnin: int
+    tighter_draws: int
+
+    @classmethod
+    def of(cls, auto: Auto, *, accompanied: bool) -> Lengths:
+        """What is left of a budget after the pilot; `accompanied`: if λ̂ may be extrapolated."""
+        left = int(auto.budget * (1 - PILOT_SHARE))
+        tighter = int(left * TIGHTER_SHARE) if auto.extrapolate and accompanied else 0
+        burnin, tighter_burnin = (int(steps * BURNIN_SHARE) for steps in (left - tighter, tighter))
+        kept = left - tighter - burnin
+        steps_per_draw = kept // min(DRAWS, kept)
+        return cls(
+            burnin=burnin,
+            draws=min(DRAWS, kept),
+            steps_per_draw=steps_per_draw,
+            tighter_burnin=tighter_burnin,
+            tighter_draws=(tighter - tighter_burnin) // steps_per_draw,
+        )
+
+    @property
+    def num_steps(self) -> int:
+        """Gradient evaluations of one chain, without its companion."""
+        return self.burnin + self.draws * self.steps_per_draw
+
+
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """Settings for a posterior, and what the pilot saw."""
 
@@ -169,10 +201,8 @@ class _Pilot:
         flat: FlatWeights,
     ) -> None:
         self._posterior, self._budget, self._schedule = posterior, auto.budget, schedule
-        left = int(auto.budget * (1 - PILOT_SHARE))
-        extrapolates = auto.extrapolate and posterior.localization == "auto"
-        self._tighter_steps = int(left * TIGHTER_SHARE) if extrapolates else 0
-        self._steps_left = left - self._tighter_steps
+        self._lengths = Lengths.of(auto, accompanied=posterior.localization == "auto")
+        self._steps_left = self._lengths.num_steps
         self._block, self._flat = block, flat
         self._anchor = torch.cat(flat.anchor(0, flat.size))
         seed = stream_seed(schedule.seed, (), 0, "calibration")
@@ -235,21 +265,13 @@ class _Pilot:
                 "localization and a sampler by hand, and check that w* is a minimum of this loss."
             )
         nbeta, kernel = self._settings()
-        burnin = int(self._steps_left * BURNIN_SHARE)
-        draws = min(DRAWS, self._steps_left - burnin)
-        steps_per_draw = (self._steps_left - burnin) // draws
-        tighter_burnin = int(self._tighter_steps * BURNIN_SHARE)
         information = self._information
         return Calibration(
             nbeta=nbeta,
             localization=self._gamma,
             step_size=kernel.step_size,
             friction=kernel.friction,
-            burnin=burnin,
-            draws=draws,
-            steps_per_draw=steps_per_draw,
-            tighter_burnin=tighter_burnin,
-            tighter_draws=(self._tighter_steps - tighter_burnin) // steps_per_draw,
+            **asdict(self._lengths),
             curvature=self._curvature,
             noise=self._noise,
             information=information if math.isfinite(information) else None,

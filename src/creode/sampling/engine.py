@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from creode.sampling.block import BatchLosses, Block, in_batches
 from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Coordinates, Kernel, Target, Thermostat
 from creode.sampling.observables import LOSS, Observable
+from creode.sampling.prefix import Prefix
 from creode.sampling.probes import DATA_PROBE, Baseline, Probe
 from creode.sampling.randomness import Minibatches, Noise, stream_seed
 from creode.sampling.recorder import Recorder, mean_loss
@@ -42,6 +44,7 @@ class Problem:
     baseline: Baseline | None  # None: the probe named "data" stands for the data
     probes: Sequence[Probe]
     observables: Sequence[Observable] = ()  # beside the loss
+    prefix: Prefix | None = None  # what probes skip
     unit: tuple[str, ...] = ()  # names the unit of work in the seeds
 
 
@@ -239,10 +242,11 @@ class Engine:
             self._recorder.stand_for_data(draw, data)
 
     def _probe_losses(self, probe: Probe) -> Losses:
-        pieces = [
-            self._block.losses(batch)
-            for batch in in_batches(probe.samples, self._problem.schedule.batch_size)
-        ]
+        prefix, pieces = self._problem.prefix, []
+        batches = in_batches(probe.samples, self._problem.schedule.batch_size)
+        for number, batch in enumerate(batches):
+            with nullcontext() if prefix is None else prefix.skipped(probe.name, number):
+                pieces.append(self._block.losses(batch))
         if len(pieces) == 1:
             return pieces[0]
         return Losses(

@@ -30,6 +30,7 @@ from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Kernel, Target
 from creode.sampling.memory import check_memory
 from creode.sampling.observables import WeightFunction, at_anchor, describe_observables
+from creode.sampling.prefix import frozen_prefix
 from creode.sampling.probes import (
     DATA_PROBE,
     Probe,
@@ -56,6 +57,7 @@ class Plan:
     schedule: Schedule = field(default_factory=Schedule)
     execution: Execution = field(default_factory=Execution)
     most_halvings: int = 0  # of the step size, when a block of chains loses one of them
+    pairs: bool | None = None  # minibatches compared with themselves at w*; None: if affordable
 
     def record(self) -> dict[str, Any]:
         """The plan as plain values, for a run's record."""
@@ -221,7 +223,7 @@ def prepare(
             f"batch_size is all {len(data)} samples, so gradients have no noise; "
             "leave out control_variates, which would only double the cost."
         )
-    pairs = pairs_with_minibatches(schedule, len(data))
+    pairs = pairs_with_minibatches(schedule, len(data)) if plan.pairs is None else plan.pairs
     with borrowed(model):
         for samples in (data, *probes.values()):
             validate(task, model, samples)
@@ -247,6 +249,14 @@ def prepare(
             baseline=baseline(model, task, data, size) if pairs else None,
             probes=scored,
             observables=at_anchor(observables or {}, scored, model),
+            prefix=frozen_prefix(
+                model,
+                task,
+                posterior.selection(),
+                named,
+                schedule.batch_size,
+                plan.execution.forward_dtype,
+            ),
             unit=unit,
         )
 
@@ -318,6 +328,7 @@ def _attrs(
         "num_samples": len(problem.data),
         "batch_size": schedule.batch_size,
         "component": component if isinstance(component, str) else "masks",
+        "layers_skipped": 0 if problem.prefix is None else problem.prefix.depth,
         "loss_from": "probe" if problem.baseline is None else "minibatch",
         "sampler": json.dumps(record["sampler"], sort_keys=True),
         "steps_per_draw": schedule.steps_per_draw,

@@ -1,12 +1,14 @@
 """One study: model(s), data and what to read, as a checked config; its units of work; its readings.
 
-Here: configuration (config.py), planning and running (run.py), what is concluded (readings.py),
-how that depends on the settings (sensitivity.py).
+Here: configuration (config.py), running (run.py), what it will cost (plan.py), what is concluded
+(readings.py, responses.py), how that depends on the settings (sensitivity.py).
 Not here: commands (cli/), the demo (demo.py).
 """
 
 from creode.study.config import DataConfig, SamplerConfig, StudyConfig
+from creode.study.plan import Cost, plan_study
 from creode.study.readings import Readings
+from creode.study.responses import Responses, conclusions
 from creode.study.run import OnUnit, calibrate_study, open_draws, run_study
 from creode.study.sensitivity import (
     save_sensitivity,
@@ -16,13 +18,17 @@ from creode.study.sensitivity import (
 )
 
 __all__ = [
+    "Cost",
     "DataConfig",
     "OnUnit",
     "Readings",
+    "Responses",
     "SamplerConfig",
     "StudyConfig",
     "calibrate_study",
+    "conclusions",
     "open_draws",
+    "plan_study",
     "run_study",
     "save_sensitivity",
     "sensitivity_record",

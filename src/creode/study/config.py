@@ -17,6 +17,7 @@ from creode import tasks
 from creode.data import Samples, load
 from creode.development import Checkpoint, list_checkpoints
 from creode.sampling import KERNELS, Auto, Execution, Kernel, Plan, Schedule
+from creode.sampling.observables import as_observables
 from creode.tasks import Task
 
 TASKS: dict[str, type[Any]] = {
@@ -97,7 +98,7 @@ class SamplerConfig(BaseModel):
 
 
 class StudyConfig(_Strict):
-    """Learning coefficients of a model's parts along its checkpoints."""
+    """Readings of a model's parts along its checkpoints."""
 
     model: str  # a model's directory or hub id, or a directory of checkpoints
     revision: str | None = None
@@ -107,6 +108,9 @@ class StudyConfig(_Strict):
     probes: dict[str, DataConfig] = Field(default_factory=dict)
     components: Names = ("full",)  # read at every checkpoint
     final_components: Names = ()  # read at the last checkpoint only
+    reading: Literal["llc", "response"] = "llc"  # what is concluded from the draws
+    observables: Names = ()  # probes whose mean loss is observed beside the loss of the data
+    rate: float = Field(default=0.05, gt=0, lt=1)  # false discoveries among significant responses
     sampler: SamplerConfig = SamplerConfig()
     nbeta: float | Literal["auto"] = "auto"
     localization: float | Literal["auto"] = "auto"
@@ -125,6 +129,13 @@ class StudyConfig(_Strict):
                     )
             elif not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be 'auto' or a finite number ≥ 0, got {value!r}.")
+        return self
+
+    @model_validator(mode="after")
+    def _check_reading(self) -> Self:
+        as_observables(self.observables, self.probes)
+        if self.reading == "response" and not self.probes:
+            raise ValueError("a response needs data to respond to; give probes.")
         return self
 
     def plan(self) -> Plan:

@@ -1,7 +1,8 @@
 """What is concluded from a run directory: its learning coefficients and its report.
 
 Here: the readings of a run as a table and a file, and everything its report shows.
-Not here: estimators (geometry/, diagnostics/), the page itself (viewer/).
+Not here: responses to data (responses.py), estimators (geometry/, diagnostics/), the page itself
+(viewer/).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -36,6 +37,8 @@ class Readings:
     """The learning coefficients of one run directory, on its data and on every probe."""
 
     path: Path
+    file: ClassVar[str] = "llc.json"
+    subject: ClassVar[str] = "Learning coefficients"
 
     @cached_property
     def draws(self) -> xr.DataTree:
@@ -70,8 +73,8 @@ class Readings:
         ]
 
     def save(self) -> Path:
-        """Write the records to `llc.json` in the run directory."""
-        target = self.path / "llc.json"
+        """Write the records to a file in the run directory."""
+        target = self.path / self.file
         partial = target.with_suffix(".partial")
         partial.write_text(json.dumps(self.records(), indent=1) + "\n", encoding="utf-8")
         return partial.replace(target)
@@ -84,7 +87,7 @@ class Readings:
         study = self.config.get("study", {})
         nodes = [node for node in self.draws.subtree if "distance_sq" in node.data_vars]
         return Report(
-            title=f"Learning coefficients of {Path(study.get('model', self.path)).name}",
+            title=f"{self.subject} of {Path(study.get('model', self.path)).name}",
             llc=self.llc[DATA],
             llc_on={on: dataset for on, dataset in self.llc.items() if on != DATA},
             training=training_log(study.get("model")),
@@ -132,7 +135,11 @@ def _each(dataset: xr.Dataset) -> list[tuple[int | None, str, xr.Dataset]]:
 
 def _plain(reading: xr.Dataset) -> Mapping[str, Any]:
     """Scalars as JSON can hold them: what is not finite becomes null."""
-    values = {name: reading[name].item() for name in RECORD_FIELDS}
+    return finite({name: reading[name].item() for name in RECORD_FIELDS})
+
+
+def finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as JSON can hold them: what is not finite becomes null."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in values.items()

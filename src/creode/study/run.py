@@ -31,6 +31,7 @@ from creode.sampling import (
     with_tighter,
 )
 from creode.sampling.automatic import TIGHTER
+from creode.sampling.observables import as_observables
 from creode.sampling.probes import as_probes
 from creode.store import Store
 from creode.store.stacking import stacked
@@ -133,6 +134,7 @@ def run_study(
                 probes,
                 plan,
                 unit=unit.key,
+                observables=as_observables(study.observables, probes),
                 store=store,
                 checkpoint=None if unit.checkpoint is None else unit.checkpoint.step,
                 on_progress=report,

@@ -1,0 +1,111 @@
+"""What a study will cost, before it runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from creode.cli import console
+from creode.cli.app import app, reported
+from creode.cli.options import (
+    BatchSizeOpt,
+    BudgetOpt,
+    BurninOpt,
+    ChainsOpt,
+    CheckpointsOpt,
+    DeviceOpt,
+    DrawsOpt,
+    ForwardDtypeOpt,
+    JsonOpt,
+    LengthOpt,
+    LimitOpt,
+    MicrobatchOpt,
+    ModeOpt,
+    PackingOpt,
+    RevisionOpt,
+    SamplerOpt,
+    SamplerSettingOpt,
+    SeedOpt,
+    SettingsOpt,
+    SplitOpt,
+    StepSizeOpt,
+    StepsPerDrawOpt,
+    StrengthOpt,
+    TaskOpt,
+    TextOpt,
+    TokenizerOpt,
+    study_of,
+)
+
+
+@app.command(
+    epilog="Example: creode plan runs/decoder --data corpus:code --length 64 --budget 2000 "
+    "--probe code=corpus:code --component heads"
+)
+@reported
+def plan(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
+    model: Annotated[
+        str, typer.Argument(help="A model, as for `creode llc`; or a run directory, to plan again.")
+    ],
+    data: Annotated[
+        str | None, typer.Option(help="Data, as for `creode llc`; not for a run directory.")
+    ] = None,
+    probe: Annotated[
+        list[str] | None, typer.Option(help="NAME=SOURCE whose loss is read too; same format.")
+    ] = None,
+    nbeta: StrengthOpt = "auto",
+    localization: StrengthOpt = "auto",
+    sampler: SamplerOpt = "auto",
+    budget: BudgetOpt = None,
+    settings: SettingsOpt = None,
+    step_size: StepSizeOpt = None,
+    sampler_option: SamplerSettingOpt = None,
+    task: TaskOpt = "next-token",
+    component: Annotated[
+        list[str] | None,
+        typer.Option(help="Part that is read; a name or heads, layers, mlps, …"),
+    ] = None,
+    checkpoints: CheckpointsOpt = "last",
+    revision: RevisionOpt = None,
+    observable: Annotated[
+        list[str] | None,
+        typer.Option(help="Probe whose mean loss is observed, beside the loss of the data."),
+    ] = None,
+    split: SplitOpt = "train",
+    text: TextOpt = "text",
+    tokenizer: TokenizerOpt = None,
+    length: LengthOpt = 128,
+    limit: LimitOpt = None,
+    packing: PackingOpt = "pack",
+    chains: ChainsOpt = 4,
+    draws: DrawsOpt = None,
+    burnin: BurninOpt = None,
+    steps_per_draw: StepsPerDrawOpt = None,
+    batch_size: BatchSizeOpt = 32,
+    seed: SeedOpt = 0,
+    mode: ModeOpt = "auto",
+    device: DeviceOpt = None,
+    forward_dtype: ForwardDtypeOpt = None,
+    microbatch: MicrobatchOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Say how many units of work a study has, how long it takes, and what it needs."""
+    from dataclasses import asdict
+
+    from creode.store import Store
+    from creode.study import StudyConfig, plan_study
+
+    if data is None:
+        with Store.open(model, mode="read") as store:
+            config = store.config.get("study")
+        if config is None:
+            raise ValueError(f"{model} was made from Python objects; a record cannot rebuild them.")
+    else:
+        config = study_of(locals()) | {"observables": tuple(observable or [])}
+    cost = plan_study(StudyConfig.model_validate(config))
+    if as_json:
+        typer.echo(json.dumps(asdict(cost), indent=1))
+    else:
+        console.show(console.cost_table(asdict(cost)))

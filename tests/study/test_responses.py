@@ -1,0 +1,84 @@
+"""Responses of a study: equal to those of its draws, in a table and in a file of units."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from study_cases import tiny_study
+
+from creode.response import significant, susceptibility
+from creode.study import Readings, Responses, StudyConfig, conclusions, run_study
+
+PROBES = {
+    name: {"source": f"corpus:{name}", "length": 16, "limit": 6} for name in ("logs", "brackets")
+}
+
+
+@pytest.fixture(scope="module")
+def done(models, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "respond"
+    study = tiny_study(
+        models, probes=PROBES, checkpoints=(4, 12), components=("heads",), final_components=(),
+        reading="response", observables=("logs",), rate=0.2,
+    )  # fmt: skip
+    return out, run_study(StudyConfig.model_validate(study), out)
+
+
+def test_records_are_the_susceptibilities_of_the_draws(done):
+    out, tree = done
+    readings = conclusions(out)
+    assert isinstance(readings, Responses)
+    records = json.loads(readings.save().read_text())
+    assert len(records) == 2 * 2 * 2 * 2  # checkpoints, observables, heads, probes
+    exact = susceptibility(tree, observable="logs", by="dataset", standardise="columns")
+    for record in records:
+        if record["observable"] != "logs":
+            continue
+        cell = exact.sel({name: record[name] for name in ("checkpoint", "component", "probe")})
+        for name in ("chi", "chi_se", "chi_standard", "chi_standard_se", "p_standard"):
+            assert record[name] == pytest.approx(float(cell[name]), rel=1e-9)
+        assert record["ok"] is False
+        assert "independent" in record["reasons"]
+    for flag, name in (("significant", "p_standard"), ("significant_plain", "p")):
+        p = xr.DataArray([record[name] for record in records])
+        assert [record[flag] for record in records] == significant(p, 0.2).values.tolist()
+
+
+def test_the_file_of_units_is_chi_of_every_token(done):
+    out, tree = done
+    conclusions(out).save()
+    units = xr.open_zarr(out / "response.zarr", consolidated=False)
+    assert units["observable"].values.tolist() == ["loss", "logs"]
+    assert units["chi"].dims == ("observable", "checkpoint", "component", "sample", "token")
+    for observable in ("loss", "logs"):
+        exact = susceptibility(tree, observable=observable)
+        for name in ("chi", "chi_se", "p"):
+            np.testing.assert_allclose(
+                units[name].sel(observable=observable), exact[name], rtol=1e-6
+            )
+    assert units["probe"].values.tolist() == ["brackets"] * 6 + ["logs"] * 6
+
+
+def test_the_report_names_what_it_shows(done):
+    assert conclusions(done[0]).report().title.startswith("Responses to data of")
+
+
+def test_a_run_of_learning_coefficients_is_read_as_such(models, tmp_path):
+    study = tiny_study(models, checkpoints="last", final_components=())
+    run_study(StudyConfig.model_validate(study), tmp_path / "run")
+    assert type(conclusions(tmp_path / "run")) is Readings
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reading": "response"}, "a response needs data to respond to; give probes"),
+        ({"observables": ("code",)}, "mean loss of a probe 'code', and the probes are"),
+        ({"rate": 0.0}, "greater than 0"),
+        ({"reading": "other"}, "'llc' or 'response'"),
+    ],
+)
+def test_a_response_that_cannot_be_read_is_refused_at_once(models, changes, message):
+    with pytest.raises(ValueError, match=message):
+        StudyConfig.model_validate(tiny_study(models, **changes))
