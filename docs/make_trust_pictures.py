@@ -27,7 +27,8 @@ from torch import Tensor, nn
 
 import creode
 from creode.diagnostics import traces
-from creode.sampling import Grid, Plan, Schedule, find_calibration, sensitivity
+from creode.sampling import Plan, Schedule, find_calibration
+from creode.study import Grid, sensitivity
 from creode.testbeds import deep_linear, quadratic
 from creode.viewer import Report, SensitivityReport, export_charts, export_sensitivity
 

@@ -29,8 +29,8 @@ from creode.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from creode.sampling import Calibration, Grid
-    from creode.study import StudyConfig
+    from creode.sampling import Calibration
+    from creode.study import Grid, StudyConfig
 
 
 @app.command(
@@ -81,8 +81,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a command's parameters are its option
     as_json: JsonOpt = False,
 ) -> None:
     """Run the pilot of the automatic sampler alone, and keep the settings it chooses."""
-    from creode.sampling import Grid
-    from creode.study import StudyConfig, calibrate_study
+    from creode.study import Grid, StudyConfig, calibrate_study
 
     cells = Grid(cells=one_of(grid_cells, "axes", "corners", "full"), steps=grid_steps)
     if not grid and (charts is not None or grid_steps is not None or grid_cells != "axes"):

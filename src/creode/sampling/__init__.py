@@ -10,7 +10,6 @@ from creode.sampling.kernel import Kernel
 from creode.sampling.rmsprop_sgld import RMSPropSGLD
 from creode.sampling.sample import sample
 from creode.sampling.schedule import Execution, Schedule
-from creode.sampling.sensitivity import Grid, sensitivity
 from creode.sampling.sgld import SGLD
 from creode.sampling.unit import (
     Plan,
@@ -29,7 +28,6 @@ __all__ = [
     "Auto",
     "Calibration",
     "Execution",
-    "Grid",
     "Kernel",
     "Plan",
     "Progress",
@@ -42,6 +40,5 @@ __all__ = [
     "run_posterior",
     "sample",
     "sample_exactly",
-    "sensitivity",
     "with_tighter",
 ]

@@ -6,6 +6,7 @@ Not here: commands (cli/), the demo (demo.py).
 """
 
 from creode.study.config import DataConfig, SamplerConfig, StudyConfig
+from creode.study.grid import Grid, sensitivity
 from creode.study.plan import Cost, plan_study
 from creode.study.readings import Readings
 from creode.study.responses import Responses, conclusions
@@ -20,6 +21,7 @@ from creode.study.sensitivity import (
 __all__ = [
     "Cost",
     "DataConfig",
+    "Grid",
     "OnUnit",
     "Readings",
     "Responses",
@@ -31,6 +33,7 @@ __all__ = [
     "plan_study",
     "run_study",
     "save_sensitivity",
+    "sensitivity",
     "sensitivity_record",
     "sensitivity_report",
     "study_sensitivity",

@@ -1,7 +1,7 @@
 """How the readings of a study depend on its settings, and the files that say so.
 
 Here: the grid around a choice, as records, as a file and as a page beside the file of settings.
-Not here: sampling and slopes (sampling/sensitivity.py, geometry/plateau.py), the page (viewer/).
+Not here: sampling and slopes (study/grid.py, geometry/plateau.py), the page (viewer/).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from creode.geometry.over_study import NOT_RUN
-from creode.sampling import Calibration, Grid, sensitivity
-from creode.sampling.sensitivity import AXES, READ, SETTINGS, WORDS, OnCell
+from creode.sampling import Calibration
 from creode.study.config import StudyConfig
+from creode.study.grid import AXES, READ, SETTINGS, WORDS, Grid, OnCell, sensitivity
 from creode.study.run import pilot_posterior
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def study_sensitivity(
     *,
     on_progress: OnCell | None = None,
 ) -> xr.Dataset:
-    """`creode.sampling.sensitivity` of what the study's settings are chosen on."""
+    """`creode.study.sensitivity` of what the study's settings are chosen on."""
     return sensitivity(
         pilot_posterior(study),
         calibration,

@@ -1,7 +1,7 @@
 """λ̂ over step size × nβ × γ: the container, its rows, its chart.
 
 Here: a row per cell that was sampled; panels by γ, nβ on x, the step size as colour.
-Not here: sampling and slopes (sampling/sensitivity.py, geometry/plateau.py), the page
+Not here: sampling and slopes (study/grid.py, geometry/plateau.py), the page
 (sensitivity_page.py).
 Data set: `cells`.
 """
@@ -35,7 +35,7 @@ class SensitivityReport:
     """What one page shows: readings around a choice of settings."""
 
     title: str
-    readings: xr.Dataset  # of creode.sampling.sensitivity
+    readings: xr.Dataset  # of creode.study.sensitivity
     config: Mapping[str, object] = field(default_factory=dict)
     warnings: Sequence[str] = ()
 
@@ -44,7 +44,7 @@ class SensitivityReport:
         if missing or set(self.readings["llc"].dims) != set(DIMS):
             raise ValueError(
                 f"readings lacks {', '.join(missing) or f'the dimensions {DIMS}'}; give the "
-                "result of creode.sampling.sensitivity(posterior, calibration)."
+                "result of creode.study.sensitivity(posterior, calibration)."
             )
 
 

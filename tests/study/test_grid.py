@@ -10,10 +10,11 @@ import xarray as xr
 from cases import EIGENVALUES, noisy_quadratic
 
 import creode
-from creode.sampling import BAOAB, Calibration, Execution, Grid, Schedule, calibration, sensitivity
+from creode.sampling import BAOAB, Calibration, Execution, Schedule, calibration
 from creode.sampling.automatic import run_posterior
-from creode.sampling.sensitivity import LEAST_STEPS, settings_around
 from creode.sampling.unit import Plan
+from creode.study import Grid, sensitivity
+from creode.study.grid import LEAST_STEPS, settings_around
 from creode.testbeds import quadratic
 from oracles import llc_quadratic
 

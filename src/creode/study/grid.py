@@ -9,8 +9,8 @@ many relaxation times of its tether as every other, so cells differ in what they
 how well they mixed: steps go as η/(γε).
 
 Here: the cells, their settings, their chains and readings, and the result with its slopes.
-Not here: the choice itself (calibration.py), what a slope says (geometry/plateau.py), the picture
-(viewer/). The readings are those of geometry/, the only place where this room looks up the house.
+Not here: the choice itself (sampling/calibration.py), what a slope says (geometry/plateau.py), the
+picture (viewer/), the files of a study (sensitivity.py).
 Symbols: e, b, g factors; h curvature, ρ noise, η friction, ε step size.
 """
 
@@ -25,6 +25,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import xarray as xr
 
+from creode.geometry.llc import llc
+from creode.geometry.over_study import NOT_RUN
+from creode.geometry.plateau import plateau
 from creode.posterior import LocalPosterior
 from creode.sampling.automatic import run_posterior
 from creode.sampling.baoab import BAOAB
@@ -159,9 +162,6 @@ def sensitivity(
     Raises:
         ValueError: nβ of the choice is 0, so there is nothing to read.
     """
-    from creode.geometry.llc import llc
-    from creode.geometry.over_study import NOT_RUN
-    from creode.geometry.plateau import plateau
 
     schedule = (schedule or Schedule()).fitted_to(posterior.data)
     execution = execution or Execution()
