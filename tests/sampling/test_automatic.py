@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from cases import EIGENVALUES, assert_same, noisy_quadratic
 
 import creode
 from creode.sampling import BAOAB, Auto, Execution, Plan, Schedule, unit
@@ -11,6 +10,7 @@ from creode.store import Store
 from creode.study import open_draws
 from creode.testbeds import quadratic
 from oracles import llc_quadratic
+from sampling_cases import EIGENVALUES, assert_same, noisy_quadratic
 
 SEQUENTIAL = Execution(mode="sequential")
 

@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from cases import EIGENVALUES, assert_same, noisy_quadratic
 from torch import nn
 
 import creode
@@ -14,6 +13,7 @@ from creode.sampling import Auto, Calibration, Execution, Schedule, calibrate, c
 from creode.store import Store
 from creode.testbeds import deep_linear, quadratic
 from oracles import llc_quadratic
+from sampling_cases import EIGENVALUES, assert_same, noisy_quadratic
 
 SEQUENTIAL = Execution(mode="sequential")
 

@@ -1,10 +1,10 @@
 """In turn or side by side: the faster of the two as timed, and only where both can run."""
 
 import pytest
-from cases import noisy_quadratic, posterior
 
 from creode.sampling import SGLD, Execution, Schedule, choice
 from creode.sampling.choice import choose_mode
+from sampling_cases import noisy_quadratic, posterior
 
 
 def choose(monkeypatch, seconds, schedule=None, execution=None):

@@ -5,7 +5,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from cases import EIGENVALUES, assert_same, draw, evenly_noisy_quadratic, noisy_quadratic, posterior
 
 import creode
 from creode.sampling import BAOAB
@@ -15,6 +14,14 @@ from creode.sampling.control import ControlledBlock, gradient_of_all
 from creode.sampling.flat import FlatWeights
 from creode.store import Store
 from oracles import llc_quadratic
+from sampling_cases import (
+    EIGENVALUES,
+    assert_same,
+    draw,
+    evenly_noisy_quadratic,
+    noisy_quadratic,
+    posterior,
+)
 
 
 def gradients(testbed, displacement, mode, size=2):

@@ -3,16 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from cases import (
-    BLOCKS,
-    EIGENVALUES,
-    assert_same,
-    draw,
-    evenly_noisy_quadratic,
-    flat,
-    noisy_quadratic,
-    posterior,
-)
 
 import creode
 from creode.diagnostics.ess import ess
@@ -29,6 +19,16 @@ from oracles import (
     precision,
     sgld_minibatch_covariance,
     sgld_virial,
+)
+from sampling_cases import (
+    BLOCKS,
+    EIGENVALUES,
+    assert_same,
+    draw,
+    evenly_noisy_quadratic,
+    flat,
+    noisy_quadratic,
+    posterior,
 )
 
 NBETA, GAMMA = 50.0, 10.0

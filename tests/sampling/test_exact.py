@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from cases import BLOCKS, EIGENVALUES, assert_same, flat, noisy_quadratic, posterior
 
 import creode
 from creode.diagnostics.mcse import mcse
@@ -11,6 +10,7 @@ from creode.sampling import exact
 from creode.sampling.exact import sample_exactly
 from creode.testbeds import normal_crossing, quadratic
 from oracles import llc_quadratic, normal_crossing_moments, precision
+from sampling_cases import BLOCKS, EIGENVALUES, assert_same, flat, noisy_quadratic, posterior
 
 NBETA, GAMMA = 50.0, 10.0
 

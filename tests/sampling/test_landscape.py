@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from cases import EIGENVALUES, noisy_quadratic, posterior
 
 from creode.sampling import Execution
 from creode.sampling.borrow import borrowed
@@ -11,6 +10,7 @@ from creode.sampling.choice import make_block
 from creode.sampling.flat import FlatWeights
 from creode.sampling.landscape import NUM_MINIBATCHES, Landscape
 from creode.testbeds import quadratic
+from sampling_cases import EIGENVALUES, noisy_quadratic, posterior
 
 
 def landscape(testbed, *, batch_size, chains=1, component="full", seed=0):

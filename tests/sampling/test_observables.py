@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from cases import assert_same, draw, noisy_quadratic
 
 import creode
+from sampling_cases import assert_same, draw, noisy_quadratic
 
 
 def norm(model):

@@ -6,7 +6,6 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
-from cases import assert_same, draw, noisy_quadratic
 from torch import nn
 
 import creode
@@ -15,6 +14,7 @@ from creode.sampling import BADODAB, BAOAB, SGLD, RMSPropSGLD
 from creode.store import Store
 from creode.tasks import Classification
 from creode.testbeds import classifier, quadratic
+from sampling_cases import assert_same, draw, noisy_quadratic
 
 KERNELS = [
     SGLD(step_size=4e-3),

@@ -79,7 +79,7 @@ import json, sys
 import torch
 torch.set_num_threads(1)
 sys.path[:0] = json.loads(sys.argv[2])
-from cases import draw, noisy_quadratic
+from sampling_cases import draw, noisy_quadratic
 from creode.store import Store
 Store.snapshot_due = lambda self: True
 testbed = noisy_quadratic()

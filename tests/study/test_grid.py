@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from cases import EIGENVALUES, noisy_quadratic
 
 import creode
 from creode.sampling import BAOAB, Calibration, Execution, Schedule, calibration
@@ -17,6 +16,7 @@ from creode.study import Grid, sensitivity
 from creode.study.grid import LEAST_STEPS, settings_around
 from creode.testbeds import quadratic
 from oracles import llc_quadratic
+from sampling_cases import EIGENVALUES, noisy_quadratic
 
 SEQUENTIAL = Execution(mode="sequential")
 NBETA, GAMMA, H = 20.0, 2.0, 4.0
