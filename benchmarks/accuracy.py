@@ -39,7 +39,7 @@ from results_of_accuracy import EXACT_GRADIENTS, Result, markdown, table
 from tuning import Grid, tune
 
 BAD = "bad"
-BAD_TESTBEDS = ("deep-linear", "superposition", "nonlinear")
+BAD_TESTBEDS = ("deep-linear", "normal-crossing", "superposition", "nonlinear")
 BAD_BUDGET = 4000  # gradients of a chain, of the sound choice that is spoilt
 QUICK = Grid(step_sizes=(1e-5, 1e-4), localizations=(1.0,), nbetas=(587.0,), finalists=1)
 Emit = Callable[[dict[str, Any]], None]
@@ -161,10 +161,13 @@ def read_bad(wanted: Wanted, emit: Emit) -> str:
     records = []
     for testbed in BAD_TESTBEDS:
         for case in trainable(cases(testbed, wanted)):
-            for record in bad_settings.read(case.make(True), budget=BAD_BUDGET):
-                named = {"benchmark": "accuracy bad", "testbed": testbed, "case": case.name}
-                records.append(named | record)
-                emit(records[-1])
+            named = {"benchmark": "accuracy bad", "testbed": testbed, "case": case.name}
+            try:
+                for record in bad_settings.read(case.make(True), budget=BAD_BUDGET):
+                    records.append(named | record)
+                    emit(records[-1])
+            except ValueError as error:  # the pilot refused: there is no sound choice to spoil
+                note(f"left out: {testbed} {case.name}: {error}")
     return bad_table(records)
 
 

@@ -322,9 +322,12 @@ def test_the_benchmark_of_accuracy_prints_a_line_for_every_reading_and_a_table(t
     records = [json.loads(line) for line in lines.read_text().splitlines()]
     readings = [record for record in records if record["benchmark"] == "accuracy"]
     assert len(readings) == 2 * 2 * 2 * len(methods.OURS)  # testbeds, gradients, points
-    assert all(record["finite"] is not None for record in readings if record["num_weights"] < 3)
+    known = [r for r in readings if r["num_weights"] < 3 and math.isfinite(r["nbeta"])]
+    assert known
+    assert all(record["finite_source"] == "quadrature" for record in known)
     bad = [record for record in records if record["benchmark"] == "accuracy bad"]
-    assert len(bad) == 3 * 2 * 7
+    assert len(bad) >= 4 * 7  # of up to eight points, some of which the pilot may refuse
+    assert len(bad) % 7 == 0
     again = [sys.executable, BENCHMARKS / "accuracy.py", "--table", lines]
     shown = subprocess.run(again, capture_output=True, text=True, check=True)
     assert shown.stdout.strip() in done.stdout
