@@ -6,7 +6,7 @@ slope is d log λ̂ / d log nβ (or γ, or ε), 0 on a plateau. For a quadratic 
 in nβ is Σ x/(1 + x)² / Σ 1/(1 + x) with x = γ/(nβ h), and that in γ its negative.
 
 Here: the slopes, their errors, and what they say.
-Not here: sampling around a choice (study/grid.py), the picture (viewer/).
+Not here: sampling around a choice (study/sensitivity.py), the picture (viewer/).
 Bias: the log of λ̂ is curved, so the slope is that of the range, not of its middle.
 """
 

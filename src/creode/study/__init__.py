@@ -6,12 +6,12 @@ Not here: commands (cli/), the demo (demo.py).
 """
 
 from creode.study.config import DataConfig, SamplerConfig, StudyConfig
-from creode.study.grid import Grid, sensitivity
 from creode.study.plan import Cost, plan_study
 from creode.study.readings import Readings
 from creode.study.responses import Responses, conclusions
 from creode.study.run import OnUnit, calibrate_study, open_draws, run_study
-from creode.study.sensitivity import (
+from creode.study.sensitivity import Grid, sensitivity
+from creode.study.sensitivity_records import (
     save_sensitivity,
     sensitivity_record,
     sensitivity_report,

@@ -1,7 +1,7 @@
 """λ̂ over step size × nβ × γ: the container, its rows, its chart.
 
 Here: a row per cell that was sampled; panels by γ, nβ on x, the step size as colour.
-Not here: sampling and slopes (study/grid.py, geometry/plateau.py), the page
+Not here: sampling and slopes (study/sensitivity.py, geometry/plateau.py), the page
 (sensitivity_page.py).
 Data set: `cells`.
 """

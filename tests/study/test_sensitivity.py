@@ -13,7 +13,7 @@ from creode.sampling import BAOAB, Calibration, Execution, Schedule, calibration
 from creode.sampling.automatic import run_posterior
 from creode.sampling.unit import Plan
 from creode.study import Grid, sensitivity
-from creode.study.grid import LEAST_STEPS, settings_around
+from creode.study.sensitivity import LEAST_STEPS, settings_around
 from creode.testbeds import quadratic
 from oracles import llc_quadratic
 from sampling_cases import EIGENVALUES, noisy_quadratic
