@@ -42,7 +42,7 @@ def test_a_number_has_three_digits_and_no_power_of_ten(value, text):
     ],
 )
 def test_the_verdict_counts_readings(ok, total, text):
-    assert wording.verdict(ok, total) == text
+    assert wording.verdict_sentence(ok, total) == text
 
 
 def test_reasons_that_differ_in_their_numbers_are_told_once_most_frequent_first():

@@ -105,6 +105,11 @@ class Influence:
         """Why not; empty when they can."""
         return self._trust.verdict.reasons
 
+    @property
+    def trusted(self) -> dict[str, bool | str]:
+        """ok, reasons and notes, as in every result."""
+        return self._trust.variables()
+
     @cached_property
     def _trust(self) -> Trust:
         return trust(self._draws, (self.query, self.train))

@@ -65,8 +65,14 @@ RESPONSE_GLOSSARY = (
     (
         "χ, the susceptibility",
         "How a component answers to data: −Cov of the component’s loss with the data’s, over draws "
-        "of the component’s weights. Below 0 the component supports the data; above 0 it "
+        "of the component’s weights, in nats². Below 0 the component supports the data; above 0 it "
         "suppresses them.",
+    ),
+    (
+        "Standardised χ",
+        "χ less its mean over all tokens of all probes, divided by its standard deviation over "
+        "them, for each component by itself. The spread is of estimates, noise included: a "
+        "component known badly is shrunk towards 0.",
     ),
     (
         "Mode",
@@ -77,6 +83,11 @@ RESPONSE_GLOSSARY = (
         "Noise floor",
         "What the singular value of a mode would exceed one time in twenty if there were only "
         "noise. A mode is resolved if it, and all before it, stand above theirs.",
+    ),
+    (
+        "Cluster",
+        "Tokens whose responses are alike. Its stability is the share of it that is found again "
+        "when the draws are halved; below a half it is not stable.",
     ),
     (
         "Influence",
@@ -98,7 +109,7 @@ class Doubt:
     readings: Sequence[Mapping[str, Any]]
 
 
-def verdict(ok: int, total: int) -> str:
+def verdict_sentence(ok: int, total: int) -> str:
     """How many readings can be trusted, as a sentence."""
     if total == 1:
         return "The reading can be trusted." if ok else "The reading cannot be trusted."
@@ -107,6 +118,24 @@ def verdict(ok: int, total: int) -> str:
     if ok == 0:
         return f"None of the {total:,} readings can be trusted."
     return f"{ok:,} of {total:,} readings can be trusted."
+
+
+def verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How many readings can be trusted, in a sentence, and why the others cannot.
+
+    Each doubt names its readings with their places among the rows.
+    """
+    ok = sum(row["ok"] for row in rows)
+    order = {id(row): i for i, row in enumerate(rows)}
+    return {
+        "sentence": verdict_sentence(ok, len(rows)),
+        "ok": ok,
+        "total": len(rows),
+        "doubts": [
+            {"reason": doubt.reason, "readings": [(order[id(row)], row) for row in doubt.readings]}
+            for doubt in doubts(rows)
+        ],
+    }
 
 
 def doubts(rows: Iterable[Mapping[str, Any]]) -> list[Doubt]:
@@ -146,6 +175,11 @@ def number(value: float) -> str:
         return "0"
     places = min(max(0, 2 - math.floor(math.log10(abs(value)))), 9)
     return _minus(f"{value:,.{places}f}")
+
+
+def short(value: float) -> str:
+    """Two places, for numbers of the size of 1; "–" if not finite."""
+    return _minus(f"{value:.2f}").replace("−0.00", "0.00") if math.isfinite(value) else "–"
 
 
 def _minus(text: str) -> str:
