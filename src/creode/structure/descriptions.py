@@ -221,5 +221,6 @@ def _words(group: xr.Dataset, false_discovery: float) -> str:
             name = str(of_kind["feature"].values[at])
             times = np.exp(of_kind["log_odds"].values[at])
             share = of_kind["share"].values[at]
-            parts.append(f"{_NAMES.get(name, name)} ({share:.0%}, odds × {times:.2g})")
+            odds = f"{times:,.0f}" if times >= 10 else f"{times:.2g}"
+            parts.append(f"{_NAMES.get(name, name)} ({share:.0%}, odds × {odds})")
     return ", ".join(parts)

@@ -56,7 +56,7 @@ def find_structure(replicates: xr.DataArray, texts: Sequence[Text] | None) -> St
     notes = []
     if not whole.all():
         failed = ", ".join(str(name) for name in replicates["component"].values[~whole.values])
-        notes.append(f"Modes leave out {failed}: chains failed.")
+        notes.append(f"Modes leave out {failed}: chains failed, or are missing.")
     numbered = numbered.isel(component=np.flatnonzero(whole.values))
     counted = numbered.notnull().all(("component", "chain", "block"))
     try:

@@ -24,8 +24,8 @@ MOST_TEXTS = 12  # columns of which the cells still have room for a number
 VIEW = "view"
 PLAIN = "Below 0 a component supports the data, above 0 it suppresses them."
 STANDARD = (
-    "Each component against its own mean over all tokens shown to it, in units of its spread over "
-    "them: below 0 it supports these data more than the others, above 0 less."
+    "Each component against its own mean over the tokens of all these data sets, in units of its "
+    "spread over them: below 0 it supports the data more than the others, above 0 less."
 )
 
 

@@ -70,7 +70,11 @@ def _page(report: ResponseReport) -> str:
         warnings=report.warnings,
         config=list(settings(report.config)),
         command=report.command,
-        glossary=RESPONSE_GLOSSARY,
+        glossary=[
+            (word, meaning)
+            for part, word, meaning in RESPONSE_GLOSSARY
+            if not part or _has(getattr(report, part))
+        ],
         made_by=made_by(_attrs(report)),
     )
 
@@ -117,7 +121,7 @@ def _words(report: ResponseReport) -> list[tuple[str, int, str]]:
 
 
 def _clusters(report: ResponseReport) -> dict[str, Any] | None:
-    """The clusters as rows, and how they were sought."""
+    """The stable clusters as rows, and how they were sought."""
     found = report.clusters
     if found is None:
         return None
@@ -129,10 +133,10 @@ def _clusters(report: ResponseReport) -> dict[str, Any] | None:
             "stability": with_error(
                 float(found["stability"].values[at]), float(found["stability_sd"].values[at])
             ),
-            "stable": bool(found["stable"].values[at]),
             "description": str(found["description"].values[at]),
         }
         for at, name in enumerate(found["cluster"].values)
+        if found["stable"].values[at]
     ]
     sought = found.sizes["row"]
     return {
@@ -160,6 +164,10 @@ def _sentences(report: ResponseReport) -> list[str]:
     return found
 
 
+def _has(part: Any) -> bool:
+    return part is not None and (isinstance(part, xr.Dataset) or len(part) > 0)
+
+
 def _scope(report: ResponseReport) -> str:
     parts = []
     for data, dims in (
@@ -169,7 +177,8 @@ def _scope(report: ResponseReport) -> str:
     ):
         if data is not None:
             for dim in dims:
-                noun = {"dataset": "data set", "row": "row"}.get(dim, dim)
+                row = "token" if "token" in data.coords else "row"
+                noun = {"dataset": "data set", "row": row}.get(dim, dim)
                 count = data.sizes[dim]
                 text = f"{count:,} {noun}{'' if count == 1 else 's'}"
                 parts += [] if text in parts else [text]

@@ -116,10 +116,22 @@
   }).replace("-", "−");
   const placesOf = (value, digits) =>
     Math.min(Math.max(0, digits - 1 - Math.floor(Math.log10(Math.abs(value)))), 9);
+  const [MOST_PLACES, TINY] = [6, -3];
+  const power = (value) => Math.floor(Math.log10(Math.abs(value)));
+  const raised = (exponent) => String(exponent).replace(/[-0-9]/g, (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
   const withError = (value, error) => {
     if (value === null) return "–";
-    if (error === null || error <= 0) return value === 0 ? "0" : grouped(value, placesOf(value, 3));
+    if (error === null || error <= 0) {
+      if (value === 0) return "0";
+      const places = placesOf(value, 3);
+      return places <= MOST_PLACES ? grouped(value, places)
+        : `${grouped(value / 10 ** power(value), 2)} × 10${raised(power(value))}`;
+    }
     const places = placesOf(error, 2);
+    const exponent = power(Math.max(Math.abs(value), error));
+    if (places > MOST_PLACES && exponent < TINY) {
+      return `(${withError(value / 10 ** exponent, error / 10 ** exponent)}) × 10${raised(exponent)}`;
+    }
     return `${grouped(value, places)} ± ${grouped(error, places)}`;
   };
   const mixed = (value, full) => {
