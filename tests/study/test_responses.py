@@ -79,7 +79,7 @@ def test_the_report_shows_what_the_files_hold(done):
             component=record["component"],
             dataset=record["probe"],
         )
-        for name in ("chi_standard", "chi_standard_se", "chi", "chi_se", "significant"):
+        for name in ("chi_standard", "chi_standard_se", "chi", "chi_se", "significant", "ok"):
             assert cell[name].item() == record[name]
     tokens = report.tokens
     exact = susceptibility(tree["step_00000012"])

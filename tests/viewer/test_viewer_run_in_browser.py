@@ -83,6 +83,7 @@ def test_the_heat_map_is_the_table_of_the_run(runs, responses):
         if responses.scheme == "light":
             told = sum(record["significant"] for record in records(runs, observable))
             assert len(responses.marks("response_heat_map", LIGHT["ink"])) == told
+            assert len(responses.marks("response_heat_map", LIGHT["bad"])) == 4  # all in doubt
     told = sum(r["significant"] for name in ("loss", "logs") for r in records(runs, name))
     assert f"{told} of 8 responses are told from 0." in responses.page.inner_text("#found")
 

@@ -168,7 +168,7 @@ class Responses(Conclusion):
         ordered = frame.iloc[::-1].sort_values("observable", key=place, kind="stable")
         order = {"view": ordered["view"].unique()}
         order |= {name: frame[name].unique() for name in ("component", "dataset")}
-        numbers, flags = [*SHOWN], ["significant", "significant_plain"]
+        numbers, flags = [*SHOWN], ["significant", "significant_plain", "ok"]
         frame[numbers] = frame[numbers].astype("float64")
         table = frame.set_index([*order])[[*numbers, *flags]].to_xarray().reindex(order)
         table[flags] = table[flags].fillna(False).astype(bool)

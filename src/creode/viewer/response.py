@@ -53,6 +53,7 @@ def response_rows(response: xr.Dataset) -> list[Row]:
                 "chi_short": number(chi) if not standard else short(chi),
                 "plain_text": plain,
                 "significant": bool(cell["significant"]) if tested else None,
+                "doubt": "ok" in cell and not bool(cell["ok"]),
             }
         )
     return rows
@@ -99,6 +100,14 @@ def heat_map(response: xr.Dataset) -> Figure:
             shape="circle", filled=True, size=26, color=role("ink"), opacity=1, tooltip=tooltip
         ).encode(x=alt.X("dataset:N", sort=datasets, bandPosition=0.92), y=y)
     )
+    doubted = any(row["doubt"] for row in rows)
+    if doubted:
+        layers.append(
+            base.transform_filter("datum.doubt && datum.chi !== null")
+            .mark_point(shape=CROSS, filled=True, size=30, color=role("bad"), opacity=1,
+                        tooltip=tooltip)
+            .encode(x=alt.X("dataset:N", sort=datasets, bandPosition=0.08), y=y)
+        )  # fmt: skip
     layers.append(  # no number: the chain failed
         base.transform_filter("datum.chi === null")
         .mark_point(shape=CROSS, filled=True, size=60, color=role("bad"), tooltip=tooltip)
@@ -114,7 +123,8 @@ def heat_map(response: xr.Dataset) -> Figure:
         section="response",
         title=f"{'Standardised χ' if standard else 'χ'} of each component to each data set",
         caption=(STANDARD if standard else PLAIN)
-        + (f" ● told from 0{share}; the others are not." if tested else " Not tested against 0."),
+        + (f" ● told from 0{share}; the others are not." if tested else " Not tested against 0.")
+        + (" ✕ from draws that cannot be trusted." if doubted else ""),
         description=f"Heat map of susceptibilities of {len(components)} components to "
         f"{', '.join(datasets)}; {significant} of {len(rows)} are told from 0.",
         chart=compiled(alt.layer(*layers).properties(width=400, height=alt.Step(26))),

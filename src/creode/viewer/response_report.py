@@ -14,8 +14,8 @@ import xarray as xr
 
 from creode.viewer.report import ReadingKey, check_readings, check_traces
 
-# chi, chi_se; optionally significant; with chi_standard, chi_standard_se that form is shown first.
-# A dimension view (an observable, a checkpoint) may come before them, and one is shown at a time.
+# chi, chi_se; optionally significant and ok; chi_standard, chi_standard_se are shown first if given.
+# A dimension view (observable, checkpoint) may come before them; one view is shown at a time.
 RESPONSE_DIMS = ("component", "dataset")
 CLUSTER_VARIABLES = (
     "size", "conductance", "stability", "stability_sd", "stable", "description",

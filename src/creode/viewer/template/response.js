@@ -86,7 +86,7 @@
   const fields = [
     ["χ", (row) => (row.plain_text ? undefined : row.chi_text)],
     ["standardised χ", (row) => (row.plain_text ? row.chi_text : undefined)], ["", told],
-    ["χ (nats²)", (row) => row.plain_text],
+    ["χ (nats²)", (row) => row.plain_text], ["", (row) => (row.doubt ? "✕ in doubt" : undefined)],
     ["as measured", (row) => row.singular_value_text], ["noise floor", (row) => row.noise_floor_text],
     ["without noise", (row) => (row.resolved ? row.corrected_text : undefined)],
     ["loading", (row) => row.loading_text],
