@@ -14,7 +14,7 @@ import xarray as xr
 
 from creode.viewer.report import ReadingKey, check_readings, check_traces
 
-# chi, chi_se; optionally significant and ok; chi_standard, chi_standard_se are shown first if given.
+# chi, chi_se; optionally significant, ok, and chi_standard, chi_standard_se, then shown first.
 # A dimension view (observable, checkpoint) may come before them; one view is shown at a time.
 RESPONSE_DIMS = ("component", "dataset")
 CLUSTER_VARIABLES = (
