@@ -102,6 +102,11 @@ def test_the_way_from_a_model_to_what_made_it_so(run, tmp_path):
     assert [answer["query"] for answer in answers] == [0, 1, 2]
     assert json.loads((tmp_path / "attribution/attribution.json").read_text()) == answers
     assert "not to be trusted" in made.stderr  # 2 chains of 8 draws
+    repeated = run("rerun", "attribution", "--out", "repeated", "--json")
+    full = run("attribute", "--from", "attribution", "--json")
+    assert json.loads(repeated.stdout) == json.loads(full.stdout)
+    assert "the readings are the same" in repeated.stderr
+    assert not (tmp_path / "repeated/llc.json").exists()
     again = run("attribute", "--from", "attribution", "--query-id", 1, "--top", 2, "--json")
     assert_agree(json.loads(again.stdout), answers[1:2])
     table = run("attribute", "--from", "attribution", "--query-id", 2, "--parquet", "pairs.parquet")

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from creode.response import significant
+from creode.response.discoveries import adjusted
 
 
 def written_out(p, rate):
@@ -49,3 +50,25 @@ def test_the_rate_is_held_with_signal_and_without():
 def test_a_rate_that_is_none_is_refused(rate):
     with pytest.raises(ValueError, match=r"rate must be in \(0, 1\), got"):
         significant(xr.DataArray([0.1], dims="unit"), rate)
+
+
+def test_rows_are_tables_of_their_own():
+    p = xr.DataArray(np.random.default_rng(6).random((6, 30)) ** 4, dims=("query", "train"))
+    p[2, :20] = np.nan
+    p[3] = np.nan
+    found = significant(p.transpose("train", "query"), 0.1, among="train")
+    assert found.dims == ("train", "query")
+    for query in range(6):
+        alone = significant(p.isel(query=query), 0.1)
+        np.testing.assert_array_equal(found.isel(query=query), alone)
+    assert 0 < int(found.sum()) != int(significant(p, 0.1).sum())
+    assert significant(p[:0], 0.1, among="train").shape == (0, 30)
+
+
+def test_adjusted_values_are_those_of_benjamini_and_hochberg():
+    p_value = np.array([[0.01, 0.04, 0.03], [0.2, 0.005, 0.9]])
+    # sorted 0.005, 0.01, 0.03, 0.04, 0.2, 0.9 times 6/rank: 0.03, 0.03, 0.06, 0.06, 0.24, 0.9
+    expected = [[0.03, 0.06, 0.06], [0.24, 0.03, 0.9]]
+    np.testing.assert_allclose(adjusted(p_value), expected)
+    with_gap = np.append(p_value.ravel(), np.nan)
+    np.testing.assert_allclose(adjusted(with_gap), [*np.ravel(expected), np.nan])

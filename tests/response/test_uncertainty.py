@@ -9,7 +9,7 @@ from response_cases import exact_chi, quadratic_losses, sigma, tree_of, weights
 from scipy import stats
 
 from creode.response.replicates import replicates
-from creode.response.uncertainty import estimate, p_value
+from creode.response.uncertainty import estimate, p_value, two_sided
 
 
 def labelled(values):
@@ -81,3 +81,11 @@ def test_the_error_of_chi_is_calibrated_over_repeated_runs(repetitions):
     assert 0.6 < variance < 1.8
     assert np.mean(inside) == pytest.approx(0.95, abs=4 * math.sqrt(0.05 * 0.95 / repetitions))
     assert np.mean(inside) > 0.90
+
+
+def test_few_degrees_of_freedom_ask_for_more():
+    # t of 3 degrees of freedom: P(|t| > x) = 1 − 2/π (θ + sin θ cos θ), θ = atan(x/√3)
+    angle = math.atan(2.5 / 3**0.5)
+    exact = 1 - 2 / math.pi * (angle + math.sin(angle) * math.cos(angle))
+    assert float(two_sided(-2.5, 3)) == pytest.approx(exact, rel=1e-9)
+    assert float(two_sided(2.5, 10**7)) == pytest.approx(math.erfc(2.5 / 2**0.5), rel=1e-5)

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from creode.structure import describe, extremes, pattern_classes
-from creode.structure.descriptions import _adjusted, _fisher, _log_odds
+from creode.structure.descriptions import _fisher, _log_odds
 
 WORDS = ["alpha", " beta", " (", ")", "\n", "7", " gamma", "delta"]
 
@@ -153,13 +153,6 @@ def test_the_interval_of_log_odds_holds_the_truth():
     value, error = _log_odds(count, inside, total, inside + outside)
     truth = np.log(0.3 / 0.7) - np.log(0.1 / 0.9)
     assert 0.93 <= (np.abs(value - truth) < 1.96 * error).mean() <= 0.975
-
-
-def test_adjusted_values_are_those_of_benjamini_and_hochberg():
-    p_value = np.array([[0.01, 0.04, 0.03], [0.2, 0.005, 0.9]])
-    # sorted 0.005, 0.01, 0.03, 0.04, 0.2, 0.9 times 6/rank: 0.03, 0.03, 0.06, 0.06, 0.24, 0.9
-    expected = [[0.03, 0.06, 0.06], [0.24, 0.03, 0.9]]
-    np.testing.assert_allclose(_adjusted(p_value), expected)
 
 
 def test_the_extremes_of_a_mode_are_its_ends():

@@ -10,7 +10,7 @@ from study_cases import DATA, tiny_study
 from creode.data import load
 from creode.response import influence
 from creode.store.units import Verified
-from creode.study import StudyConfig, open_draws, run_study
+from creode.study import StudyConfig, conclusions, open_draws, run_study
 from creode.study.attribution import Attribution, attribution_study
 from creode.study.run import TRACE
 
@@ -55,6 +55,28 @@ def test_answers_are_saved_whole(done):
     assert len(answers) == 4
     assert json.loads(attribution.save(answers).read_text()) == answers
     assert not list(out.glob("*.partial"))
+
+
+def test_the_report_shows_the_answers_and_the_chains(done):
+    out, _ = done
+    found = conclusions(out)
+    assert isinstance(found, Attribution)
+    answers = found.records()
+    report = found.report()
+    assert [query.text for query in report.queries] == [answer["text"] for answer in answers]
+    for query, answer in zip(report.queries, answers, strict=True):
+        for side in ("helpful", "harmful"):
+            shown = getattr(query, side)
+            for name, field in (("influence", "bif"), ("influence_se", "bif_se")):
+                assert shown[name].values.tolist() == [entry[field] for entry in answer[side]]
+            for name in ("significant", "text"):
+                assert shown[name].values.tolist() == [entry[name] for entry in answer[side]]
+    assert report.llc["reasons"].item() == answers[0]["reasons"]
+    assert set(report.traces) == {(12, "full")}
+    some = found.report(answers[1:2])
+    assert [query.text for query in some.queries] == [answers[1]["text"]]
+    assert "1 of 4 queries are in this page" in some.warnings[0]
+    assert report.warnings == []
 
 
 def test_traces_stay_on_disk_until_they_are_used_and_are_those_of_every_chain(done):

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 from study_cases import tiny_study
 
+from creode.data import load
 from creode.response import significant, susceptibility
 from creode.study import Readings, Responses, StudyConfig, conclusions, run_study
 
@@ -60,8 +61,54 @@ def test_the_file_of_units_is_chi_of_every_token(done):
     assert units["probe"].values.tolist() == ["brackets"] * 6 + ["logs"] * 6
 
 
-def test_the_report_names_what_it_shows(done):
-    assert conclusions(done[0]).report().title.startswith("Responses to data of")
+def test_the_report_shows_what_the_files_hold(done):
+    out, tree = done
+    readings = conclusions(out)
+    records = readings.records()
+    readings.save(records)
+    report = readings.report()
+    assert report.title.startswith("Responses to data of")
+    assert report.command == f"creode rerun {out}"
+    table = report.response
+    assert table["view"].values.tolist() == [
+        "loss at step 12", "loss at step 4", "logs at step 12", "logs at step 4",
+    ]  # fmt: skip
+    for record in records:
+        cell = table.sel(
+            view=f"{record['observable']} at step {record['checkpoint']}",
+            component=record["component"],
+            dataset=record["probe"],
+        )
+        for name in ("chi_standard", "chi_standard_se", "chi", "chi_se", "significant", "ok"):
+            assert cell[name].item() == record[name]
+    tokens = report.tokens
+    exact = susceptibility(tree["step_00000012"])
+    xr.testing.assert_allclose(tokens["chi"].drop_vars("sample"), exact["chi"].drop_vars("sample"))
+    assert tokens["text"].shape == tokens["chi"].shape[1:]
+    logs = load("corpus:logs", tokenizer="bytes", length=16, limit=6).columns["input_ids"]
+    said = ["".join(row) for row in tokens["text"].values[6:]]
+    assert said == [bytes(t for t in row.tolist() if t < 256).decode() for row in logs]
+    stored = xr.open_zarr(out / "modes.zarr", consolidated=False)
+    np.testing.assert_array_equal(stored["singular_value"], report.modes["singular_value"])
+    assert set(report.traces) == {(step, head) for step in (4, 12) for head in ("l0h0", "l0h1")}
+    assert report.llc["ok"].shape == (2, 2)
+
+
+def test_a_text_that_changed_is_not_shown_and_numbers_are(models, tmp_path):
+    (tmp_path / "probe.txt").write_text("a text of some length, which will be another one soon")
+    probes = PROBES | {"own": {"source": str(tmp_path / "probe.txt"), "length": 16}}
+    study = tiny_study(
+        models, probes=probes, checkpoints="last", components=("heads",), final_components=(),
+        reading="response",
+    )  # fmt: skip
+    run_study(StudyConfig.model_validate(study), tmp_path / "run")
+    assert conclusions(tmp_path / "run").report().tokens is not None
+    (tmp_path / "probe.txt").write_text("something else altogether, and of some length as well")
+    report = conclusions(tmp_path / "run").report()
+    assert report.tokens is None
+    assert report.words is None
+    assert report.response["dataset"].values.tolist() == ["brackets", "logs", "own"]
+    assert "is not what it was" in " ".join(report.warnings)
 
 
 def test_a_run_of_learning_coefficients_is_read_as_such(models, tmp_path):
@@ -76,7 +123,7 @@ def test_a_run_of_learning_coefficients_is_read_as_such(models, tmp_path):
         ({"reading": "response"}, "a response needs data to respond to; give probes"),
         ({"observables": ("code",)}, "mean loss of a probe 'code', and the probes are"),
         ({"rate": 0.0}, "greater than 0"),
-        ({"reading": "other"}, "'llc' or 'response'"),
+        ({"reading": "other"}, "'llc', 'response' or 'influence'"),
     ],
 )
 def test_a_response_that_cannot_be_read_is_refused_at_once(models, changes, message):

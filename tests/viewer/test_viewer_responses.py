@@ -106,15 +106,67 @@ def test_a_mode_without_places_is_no_view():
     assert names == synthetic.COMPONENTS
 
 
-def test_many_sequences_are_cut_and_it_is_said(tmp_path):
-    tokens = xr.concat([synthetic.make_tokens()] * 6, "sample")
-    assert tokens.sizes["sample"] > MAX_SEQUENCES
+def test_many_sequences_are_cut_alike_in_every_probe_and_it_is_said(tmp_path):
+    tokens = xr.concat([synthetic.make_tokens()] * 10, "sample")
+    probe = ["code"] * 50 + ["prose"] * 10
+    tokens = tokens.assign_coords(sample=np.arange(60), probe=("sample", probe))
     view = token_view(tokens, None, "target")
     assert len(view["texts"]) == MAX_SEQUENCES
-    assert left_out(tokens) == 36 - MAX_SEQUENCES
+    assert view["samples"] == [
+        *(f"code {i}" for i in range(MAX_SEQUENCES - 10)), *(f"prose {i}" for i in range(10)),
+    ]  # fmt: skip
+    assert left_out(tokens, None) == 60 - MAX_SEQUENCES
     report = ResponseReport(title="many", tokens=tokens)
     html = write_response_report(report, tmp_path / "many.html").read_text(encoding="utf-8")
     assert "12 more sequences are not in this page" in html
+
+
+def test_a_page_of_sixteen_heads_and_long_probes_stays_below_ten_megabytes(tmp_path):
+    rng = np.random.default_rng(0)
+    shape = (16, 3 * 128, 128)
+    dims = ("component", "sample", "token")
+    tokens = xr.Dataset(
+        {
+            "chi": (dims, rng.normal(size=shape)),
+            "chi_se": (dims, rng.gamma(2, size=shape)),
+            "text": (dims[1:], np.full(shape[1:], " token", dtype=object)),
+        },
+        coords={
+            "component": [f"l{i // 8}h{i % 8}" for i in range(16)],
+            "sample": np.arange(shape[1]),
+            "probe": ("sample", np.repeat(["a", "b", "c"], 128)),
+        },
+    )
+    few = tokens.isel(sample=slice(4))
+    size = {
+        name: write_response_report(
+            ResponseReport(title="size", tokens=part), tmp_path / f"{name}.html"
+        ).stat().st_size
+        for name, part in {"all": tokens, "few": few}.items()
+    }  # fmt: skip
+    assert size["all"] < 10e6
+    assert size["all"] - size["few"] < 6.5e6
+    long = tokens.isel(token=np.zeros(4096, int), sample=slice(40))
+    assert len(token_view(long, None, "token")["texts"]) == 15
+
+
+def test_standardised_values_come_first_and_one_view_at_a_time():
+    plain = synthetic.make_response()
+    twice = plain.assign(chi_standard=10 * plain["chi"], chi_standard_se=10 * plain["chi_se"])
+    other = twice.assign(chi_standard=-twice["chi_standard"], significant=~plain["significant"])
+    response = xr.concat([twice, other], "view")
+    response = response.assign_coords(view=["loss", "logs"])
+    rows = response_rows(response)
+    assert [row["view"] for row in rows] == ["loss"] * 50 + ["logs"] * 50
+    cell = plain.isel(component=0, dataset=1)
+    value, error = float(cell["chi"]), float(cell["chi_se"])
+    assert rows[1]["chi"] == pytest.approx(10 * value, rel=1e-7)
+    assert rows[1]["chi_text"] == with_error(10 * value, 10 * error)
+    assert rows[1]["plain_text"] == with_error(value, error)
+    assert "Standardised χ" in heat_map(response).title
+    assert "more than the others" in heat_map(response).caption
+    assert rows[51]["chi"] == -rows[1]["chi"]
+    assert rows[51]["significant"] is not rows[1]["significant"]
 
 
 def samples(values, errors):
@@ -155,7 +207,7 @@ def test_the_page_has_a_section_for_each_part_and_none_for_others(tmp_path):
     assert page.ids("section") == [*parts, "configuration", "repeat", "words"]
     assert "2 modes stand above the noise." in page.text
     assert "opening brackets" in page.text
-    assert re.search(r"10 components · 5 data sets · \d+ rows · 6 samples", page.text)
+    assert re.search(r"10 components · 5 data sets · \d+ tokens · 6 samples", page.text)
     alone = ResponseReport(title="one", response=synthetic.make_response())
     page = Page(write_response_report(alone, tmp_path / "one.html").read_text(encoding="utf-8"))
     assert page.ids("section") == ["found", "response", "words"]

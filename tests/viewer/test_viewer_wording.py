@@ -13,6 +13,9 @@ from creode.viewer import wording
         (12345.6, 120.0, "12,346 ± 120"),
         (-1.9, 0.15, "−1.90 ± 0.15"),
         (0.00123, 0.00004, "0.001230 ± 0.000040"),
+        (-2.154e-5, 6.2e-6, "(−2.15 ± 0.62) × 10⁻⁵"),
+        (3e-8, 2.5e-7, "(0.3 ± 2.5) × 10⁻⁷"),
+        (0.5, 2e-9, "0.500000000 ± 0.000000002"),
         (4.0, 0.0, "4.00"),
         (4.0, math.nan, "4.00"),
         (math.nan, 1.0, "–"),
@@ -25,9 +28,10 @@ def test_a_value_is_written_to_the_place_of_its_error(value, error, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (0.01234, "0.0123"), (5.678, "5.68"), (1234.5, "1,234"), (-31.44, "−31.4")],
-)
-def test_a_number_has_three_digits_and_no_power_of_ten(value, text):
+    [(0.0, "0"), (0.01234, "0.0123"), (5.678, "5.68"), (1234.5, "1,234"), (-31.44, "−31.4"),
+     (-4.567e-12, "−4.57 × 10⁻¹²")],
+)  # fmt: skip
+def test_a_number_has_three_digits_and_a_power_of_ten_only_if_it_is_tiny(value, text):
     assert wording.number(value) == text
 
 
@@ -42,7 +46,7 @@ def test_a_number_has_three_digits_and_no_power_of_ten(value, text):
     ],
 )
 def test_the_verdict_counts_readings(ok, total, text):
-    assert wording.verdict(ok, total) == text
+    assert wording.verdict_sentence(ok, total) == text
 
 
 def test_reasons_that_differ_in_their_numbers_are_told_once_most_frequent_first():

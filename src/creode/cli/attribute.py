@@ -41,6 +41,7 @@ from creode.cli.options import (
     pairs,
     sampling,
 )
+from creode.cli.show import tables
 
 
 @app.command(
@@ -151,8 +152,9 @@ def attribute(  # noqa: PLR0913, PLR0917 - a command's parameters are its option
     if as_json:
         typer.echo(json.dumps(answers, indent=1))
     else:
-        for answer in answers:
-            console.show(console.attribution_table(answer))
+        for table in tables(found, answers):
+            console.show(table)
+    console.note(f"report: {found.write_report(found.report(answers, fdr=fdr))}")
     for probe, why in found.texts_missing.items():
         console.note(f"the text of {probe} samples is not shown: {why}")
     if parquet is not None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.table import Table
 
 from creode.cli import console
+
+if TYPE_CHECKING:
+    from creode.study import Conclusion
 
 
 def run_and_show(
@@ -19,25 +24,24 @@ def run_and_show(
     strict: bool,
     resolved: dict[str, Any] | None = None,
 ) -> Path:
-    """Run a study, save and print its readings, write its report; return the report's path."""
-    from creode.study import Responses, StudyConfig, conclusions, run_study
+    """Run a study, save and print what it says, write its report; return the report's path."""
+    from creode.study import StudyConfig, conclusions, run_study
 
     config = StudyConfig.model_validate(study)
     with console.progress("chain-steps") as advance:
         run_study(config, out, resolved=resolved, on_progress=advance)
-    readings = conclusions(out)
-    readings.save()
-    settings = readings.chosen.get("chosen", {}).get("calibration")
+    found = conclusions(out)
+    records = found.records()
+    found.save(records)
+    settings = found.chosen.get("chosen", {}).get("calibration")
     if settings is not None:
         console.note(console.settings_sentence(settings))
-    records = readings.records()
     if as_json:
         typer.echo(json.dumps(records, indent=1))
     else:
-        response = isinstance(readings, Responses)
-        table = console.response_table if response else console.readings_table
-        console.show(table(records))
-    page = readings.write_report()
+        for table in tables(found, records):
+            console.show(table)
+    page = found.write_report()
     console.note(f"report: {page}")
     doubtful = [record for record in records if not record["ok"]]
     if doubtful:
@@ -48,3 +52,14 @@ def run_and_show(
         if strict:
             raise typer.Exit(1)
     return page
+
+
+def tables(found: Conclusion, records: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """What a run says as tables, by its kind."""
+    from creode.study import Attribution, Responses
+
+    if isinstance(found, Attribution):
+        return [console.attribution_table(answer) for answer in records]
+    if isinstance(found, Responses):
+        return [console.response_table(records)]
+    return [console.readings_table(records)]

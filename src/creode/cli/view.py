@@ -24,12 +24,13 @@ def view(
     """Write the report of a run, one page that needs no network, and open it."""
     from creode.study import conclusions
 
-    readings = conclusions(directory)
-    page = readings.write_report()
+    found = conclusions(directory)
+    report = found.report()
+    page = found.write_report(report)
     if charts is not None:
         from creode.viewer import export_charts
 
-        for path in export_charts(readings.report(), charts):
+        for path in export_charts(report, charts):
             typer.echo(str(path))
     typer.echo(str(page))
     if open_page:

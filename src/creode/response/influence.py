@@ -27,10 +27,11 @@ import xarray as xr
 from creode.diagnostics.excess import posterior_dataset
 from creode.diagnostics.trace import SAMPLE_DIMS
 from creode.response.covariance import Blocks
+from creode.response.discoveries import significant
 from creode.response.factor import BUFFER, Array, By, Factor, Index, Unit
 from creode.response.provenance import PROVENANCE
-from creode.response.significance import significant
 from creode.response.trust import Trust, trust
+from creode.response.uncertainty import two_sided
 from creode.version import __version__
 
 Kind = Literal["covariance", "correlation"]
@@ -103,6 +104,11 @@ class Influence:
     def reasons(self) -> str:
         """Why not; empty when they can."""
         return self._trust.verdict.reasons
+
+    @property
+    def trusted(self) -> dict[str, bool | str]:
+        """ok, reasons and notes, as in every result."""
+        return self._trust.variables()
 
     @cached_property
     def _trust(self) -> Trust:
@@ -270,7 +276,8 @@ class Influence:
             value[np.arange(len(queries)), queries] = np.nan
         with np.errstate(invalid="ignore", divide="ignore"):
             z = value / error
-        stands_out = significant(z, freedom=self._blocks.count - 1, fdr=fdr)
+        p = xr.DataArray(two_sided(z, max(self._blocks.count - 1, 1)), dims=("query", "train"))
+        stands_out = significant(p, fdr, among="train").values
         k = min(k, value.shape[1])
         chosen = np.stack([_smallest(value, k), _smallest(-value, k)], 1)  # (Q, side, k)
         flat = chosen.reshape(len(queries), -1)

@@ -12,7 +12,9 @@ Dimensions: C chains, b blocks.
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike, NDArray
 
 REPLICATE_DIMS = ("chain", "block")
 
@@ -50,12 +52,15 @@ def estimate(replicates: xr.DataArray, name: str = "chi") -> xr.Dataset:
 
 def p_value(value: xr.DataArray, error: xr.DataArray, dof: xr.DataArray) -> xr.DataArray:
     """Two-sided p value of value/error under Student's t; NaN where there is no error."""
+    p: xr.DataArray = xr.apply_ufunc(two_sided, value / error.where(error > 0), dof)
+    return p
+
+
+def two_sided(z: ArrayLike, dof: ArrayLike) -> NDArray[np.float64]:
+    """Two-sided p value of z = value/error under Student's t."""
     from scipy import stats
 
-    p: xr.DataArray = xr.apply_ufunc(
-        lambda v, e, d: 2 * stats.t.sf(abs(v) / e, d), value, error.where(error > 0), dof
-    )
-    return p
+    return np.asarray(2 * stats.t.sf(np.abs(z), dof))
 
 
 def _f_quantile(numerator: int, denominator: int) -> float:

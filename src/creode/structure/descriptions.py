@@ -6,9 +6,9 @@ Not here: finding the rows (modes.py, clusters.py), what a pattern class is (pat
 Symbols: of a feature k of n rows inside a group and K of N − n outside have it; log odds ratio
 log[(k + ½)(N − n − K + ½) / ((n − k + ½)(K + ½))].
 Source: Haldane 1956, Ann. Hum. Genet. 20 (the halves) with the standard error of Woolf 1955;
-Fisher's exact test, twice the smaller tail; Benjamini and Hochberg 1995 over all groups and
-features. Assumption: rows are exchangeable. Tokens of one text are not quite, and the tests are
-then too sure.
+Fisher's exact test, twice the smaller tail; false discoveries over all groups and features
+(response/discoveries.py). Assumption: rows are exchangeable. Tokens of one text are not quite, and
+the tests are then too sure.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from creode.response.discoveries import adjusted
 from creode.structure.patterns import as_decode, token_texts
 
 Array = NDArray[np.float64]
@@ -79,7 +80,7 @@ def describe(
     total, num_rows = here.sum(0).astype(int), here.shape[0]
     log_odds, error = _log_odds(count, size[:, None], total, num_rows)
     p_value = _fisher(count, size[:, None], total, num_rows)
-    q_value = _adjusted(p_value)
+    q_value = adjusted(p_value)
     both = ("group", "feature")
     result = xr.Dataset(
         {
@@ -205,16 +206,6 @@ def _fisher(count: Any, size: Any, total: Any, num_rows: int) -> Array:
     return p_value
 
 
-def _adjusted(p_value: Array) -> Array:
-    """The least false-discovery rate at which each is called significant."""
-    flat = p_value.ravel()
-    order = np.argsort(-flat, kind="stable")
-    rank = np.arange(len(flat), 0, -1)
-    q_value = np.empty_like(flat)
-    q_value[order] = np.minimum.accumulate(np.minimum(flat[order] * len(flat) / rank, 1.0))
-    return q_value.reshape(p_value.shape)
-
-
 def _words(group: xr.Dataset, false_discovery: float) -> str:
     rich = group.isel(
         feature=np.flatnonzero(group["significant"].values & (group["log_odds"].values > 0))
@@ -230,5 +221,6 @@ def _words(group: xr.Dataset, false_discovery: float) -> str:
             name = str(of_kind["feature"].values[at])
             times = np.exp(of_kind["log_odds"].values[at])
             share = of_kind["share"].values[at]
-            parts.append(f"{_NAMES.get(name, name)} ({share:.0%}, odds × {times:.2g})")
+            odds = f"{times:,.0f}" if times >= 10 else f"{times:.2g}"
+            parts.append(f"{_NAMES.get(name, name)} ({share:.0%}, odds × {odds})")
     return ", ".join(parts)

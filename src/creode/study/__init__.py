@@ -1,14 +1,18 @@
 """One study: model(s), data and what to read, as a checked config; its units of work; its readings.
 
 Here: configuration (config.py), running (run.py), what it will cost (plan.py), what is concluded
-(readings.py, responses.py, attribution.py), how that depends on the settings (sensitivity.py).
+(conclusion.py; readings.py, responses.py, attribution.py), how that depends on the settings
+(sensitivity.py).
 Not here: commands (cli/), the demo (demo.py).
 """
 
+from creode.study.attribution import Attribution
+from creode.study.conclusion import Conclusion
 from creode.study.config import DataConfig, SamplerConfig, StudyConfig
+from creode.study.kinds import conclusions
 from creode.study.plan import Cost, plan_study
 from creode.study.readings import Readings
-from creode.study.responses import Responses, conclusions
+from creode.study.responses import Responses
 from creode.study.run import OnUnit, calibrate_study, open_draws, run_study
 from creode.study.sensitivity import Grid, sensitivity
 from creode.study.sensitivity_records import (
@@ -19,6 +23,8 @@ from creode.study.sensitivity_records import (
 )
 
 __all__ = [
+    "Attribution",
+    "Conclusion",
     "Cost",
     "DataConfig",
     "Grid",

@@ -1,32 +1,33 @@
 """Questions to a run that kept full traces of training samples and queries.
 
-Here: what such a run is, its influences, and answers with the text of the samples.
-Not here: the estimator (response/influence.py), sampling (run.py), commands (cli/).
+Here: what such a run is, its influences, answers with the text of the samples, its report.
+Not here: the estimator (response/influence.py), sampling (run.py), reading text (texts.py).
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import xarray as xr
 
-from creode.data import Samples, as_tokenizer
 from creode.response import Influence, influence
 from creode.response.factor import Unit
 from creode.response.influence import FDR, Kind
-from creode.store import Store
-from creode.study.config import DataConfig, StudyConfig, own_tokenizer
-from creode.study.run import open_draws
+from creode.study.conclusion import Conclusion
+from creode.study.config import StudyConfig
+from creode.study.texts import Texts, texts_of
+
+if TYPE_CHECKING:
+    from creode.viewer import InfluenceQuery, ResponseReport
 
 TRAIN, QUERY = "train", "query"  # the probes whose full traces are kept
 NUMBERS = ("bif", "bif_se", "z")
+MOST_QUERIES = 200  # in a page
+_LABEL = 60  # characters of a query's text in the chooser
 
 
 def attribution_study(study: Mapping[str, Any], *, query: Mapping[str, Any]) -> StudyConfig:
@@ -38,29 +39,30 @@ def attribution_study(study: Mapping[str, Any], *, query: Mapping[str, Any]) -> 
     """
     fields = dict(study)
     fields["probes"] = {TRAIN: fields["data"], QUERY: query}
+    fields["reading"] = "influence"
     fields["schedule"] = {**fields.get("schedule", {}), "traces": (TRAIN, QUERY)}
     return StudyConfig.model_validate(fields)
 
 
 @dataclass(frozen=True)
-class Attribution:
+class Attribution(Conclusion):
     """The influences of one run directory, read from it when they are asked for."""
 
-    path: Path
     kind: Kind = "covariance"
+    file: ClassVar[str] = "attribution.json"
+    subject: ClassVar[str] = "Training data behind the losses"
 
     @cached_property
     def study(self) -> StudyConfig:
         """What the run was asked for."""
         self._check_traces()
-        return StudyConfig.model_validate(self._config["study"])
+        return StudyConfig.model_validate(self.config["study"])
 
     @cached_property
     def influence(self) -> Influence:
         """The influence of the run's training samples on its queries."""
         self._check_traces()
-        tree = open_draws(self.path)
-        posteriors = [node for node in tree.subtree if "distance_sq" in node.data_vars]
+        posteriors = [node for node in self.draws.subtree if "distance_sq" in node.data_vars]
         if len(posteriors) != 1:
             raise ValueError(
                 f"{self.path} holds {len(posteriors)} posteriors; influence is of one."
@@ -87,25 +89,50 @@ class Attribution:
         top = self.influence.top(units, k, fdr=fdr)
         return [self._answer(top.isel(query=index)) for index in range(len(units))]
 
-    def save(self, answers: Sequence[Mapping[str, Any]]) -> Path:
-        """Write answers to `attribution.json` in the run directory."""
-        target = self.path / "attribution.json"
-        partial = target.with_suffix(".partial")
-        partial.write_text(json.dumps(answers, indent=1) + "\n", encoding="utf-8")
-        return partial.replace(target)
+    def records(self) -> list[dict[str, Any]]:
+        """The answers to every query."""
+        return self.answers()
 
-    @cached_property
-    def texts_missing(self) -> dict[str, str]:
+    def report(
+        self, answers: Sequence[Mapping[str, Any]] | None = None, *, fdr: float = FDR
+    ) -> ResponseReport:
+        """Everything the report of this run shows.
+
+        Args:
+            answers: what to show; the answers to the first queries if not given.
+            fdr: the rate that was asked for with them.
+        """
+        from creode.viewer import ResponseReport
+
+        total = len(self.influence.query.samples)
+        asked = answers
+        if asked is None:
+            asked = self.answers(self.influence.query.samples[:MOST_QUERIES].tolist(), fdr=fdr)
+        notes = [f"The text of {probe} samples is not shown: {why}" for probe, why in
+                 self.texts_missing.items()]  # fmt: skip
+        if len(asked) < total:
+            notes.append(
+                f"{len(asked)} of {total:,} queries are in this page; `creode attribute --from "
+                f"{self.path} --query-id N` answers any."
+            )
+        trusted = self.influence.trusted
+        return ResponseReport(
+            queries=[_query(answer) for answer in asked],
+            influence_kind=self.kind,
+            influence_fdr=fdr,
+            llc=self.verdict.assign(trusted),
+            traces=self.traces(),
+            warnings=notes,
+            **self.heading(),
+        )
+
+    @property
+    def texts_missing(self) -> Mapping[str, str]:
         """Why a probe's text cannot be shown, by probe; empty where it can."""
-        return {probe: why for probe, (_, why) in self._decoded.items() if why}
-
-    @cached_property
-    def _config(self) -> dict[str, Any]:
-        with Store.open(self.path, mode="read") as store:
-            return store.config
+        return self._texts.missing
 
     def _check_traces(self) -> None:
-        traces = self._config.get("study", {}).get("schedule", {}).get("traces", ())
+        traces = self.config.get("study", {}).get("schedule", {}).get("traces", ())
         if not {TRAIN, QUERY} <= set(traces):
             raise ValueError(
                 f"{self.path} holds no full traces of training samples and queries; make a run "
@@ -113,28 +140,11 @@ class Attribution:
             )
 
     @cached_property
-    def _decoded(self) -> dict[str, tuple[_Text | None, str]]:
-        return {probe: self._text_of(probe) for probe in (TRAIN, QUERY)}
-
-    def _text_of(self, probe: str) -> tuple[_Text | None, str]:
-        config = self.study.probes[probe]
-        model = self._model()
-        try:
-            samples = config.load(model)
-        except (ValueError, OSError, ImportError) as error:
-            return None, str(error)
-        if samples.fingerprint() != self._config["fingerprints"]["probes"][probe]:
-            return None, f"{config.source} is not what it was when the run was made."
-        if "input_ids" not in samples.columns:
-            return None, f"{config.source} holds no text."
-        return _Text(samples, as_tokenizer(_tokenizer(config, model))), ""
-
-    def _model(self) -> Path | str:
-        checkpoint = self.study.series()[0]
-        return self.study.model if checkpoint is None else checkpoint.path
+    def _texts(self) -> Texts:
+        return texts_of(self.study, self.config["fingerprints"]["probes"], (TRAIN, QUERY))
 
     def _words(self, probe: str, sample: int) -> str | None:
-        text, _ = self._decoded[probe]
+        text = self._texts.found.get(probe)
         return None if text is None else text.of(sample)
 
     def _answer(self, top: xr.Dataset) -> dict[str, Any]:
@@ -166,24 +176,32 @@ class Attribution:
         return found
 
 
-@dataclass(frozen=True)
-class _Text:
-    """Samples of tokens with what turns them into text."""
+def _query(answer: Mapping[str, Any]) -> InfluenceQuery:
+    """An answer as the page shows it."""
+    from creode.viewer import InfluenceQuery
 
-    samples: Samples
-    tokenizer: Any
+    name = f"query {answer['query']}"
 
-    def of(self, sample: int) -> str:
-        columns = self.samples.columns
-        ids = columns["input_ids"][sample]
-        if "attention_mask" in columns:
-            ids = ids[columns["attention_mask"][sample] != 0]
-        text: str = self.tokenizer.decode(np.asarray(ids).tolist())
-        return text
+    def side(entries: Sequence[Mapping[str, Any]]) -> xr.Dataset:
+        def column(name: str) -> list[float]:
+            return [math.nan if entry[name] is None else entry[name] for entry in entries]
 
+        return xr.Dataset(
+            {
+                "influence": ("rank", column("bif")),
+                "influence_se": ("rank", column("bif_se")),
+                "significant": ("rank", [entry["significant"] for entry in entries]),
+                "name": ("rank", [f"training sample {entry['train']}" for entry in entries]),
+                "text": ("rank", [entry["text"] or "" for entry in entries]),
+            }
+        )
 
-def _tokenizer(config: DataConfig, model: Path | str) -> str:
-    return config.tokenizer or own_tokenizer(model)
+    return InfluenceQuery(
+        text=answer["text"] or name,
+        label=f"{name}: {' '.join((answer['text'] or '').split())[:_LABEL]}".rstrip(": "),
+        helpful=side(answer["helpful"]),
+        harmful=side(answer["harmful"]),
+    )
 
 
 def _number(value: float) -> float | None:

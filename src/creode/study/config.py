@@ -108,7 +108,7 @@ class StudyConfig(_Strict):
     probes: dict[str, DataConfig] = Field(default_factory=dict)
     components: Names = ("full",)  # read at every checkpoint
     final_components: Names = ()  # read at the last checkpoint only
-    reading: Literal["llc", "response"] = "llc"  # what is concluded from the draws
+    reading: Literal["llc", "response", "influence"] = "llc"  # what is concluded from the draws
     observables: Names = ()  # probes whose mean loss is observed beside the loss of the data
     rate: float = Field(default=0.05, gt=0, lt=1)  # false discoveries among significant responses
     sampler: SamplerConfig = SamplerConfig()

@@ -1,14 +1,13 @@
 """What is concluded from a run directory: its learning coefficients and its report.
 
-Here: the readings of a run as a table and a file, and everything its report shows.
-Not here: responses to data (responses.py), estimators (geometry/, diagnostics/), the page itself
-(viewer/).
+Here: the readings of a run as records, and everything its report shows.
+Not here: other conclusions (responses.py, attribution.py) and what they share (conclusion.py),
+estimators (geometry/, diagnostics/), the page itself (viewer/).
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,8 +18,7 @@ import numpy as np
 import xarray as xr
 
 from creode.geometry import llc
-from creode.store import Store
-from creode.study.run import open_draws
+from creode.study.conclusion import DATA, Conclusion, finite
 
 if TYPE_CHECKING:
     from creode.viewer import Report
@@ -29,40 +27,22 @@ RECORD_FIELDS = (
     "llc", "llc_se", "llc_variance", "llc_variance_se", "mean_loss", "init_loss", "ess", "rhat",
     "virial", "temperature", "locality", "num_parameters", "ok", "reasons", "notes",
 )  # fmt: skip
-DATA = "data"
 
 
 @dataclass(frozen=True)
-class Readings:
+class Readings(Conclusion):
     """The learning coefficients of one run directory, on its data and on every probe."""
 
-    path: Path
     file: ClassVar[str] = "llc.json"
     subject: ClassVar[str] = "Learning coefficients"
-
-    @cached_property
-    def draws(self) -> xr.DataTree:
-        """The saved draws."""
-        return open_draws(self.path)
-
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        """The configuration the run was made with."""
-        with Store.open(self.path, mode="read") as store:
-            return store.config
-
-    @cached_property
-    def chosen(self) -> dict[str, Any]:
-        """What the run decided for itself: chains in turn or side by side, automatic settings."""
-        with Store.open(self.path, mode="read") as store:
-            return {"chosen": dict(store.resolved)} if store.resolved else {}
 
     @cached_property
     def llc(self) -> dict[str, xr.Dataset]:
         """`creode.llc` by distribution: "data", then every probe."""
         first = next(node for node in self.draws.subtree if "distance_sq" in node.data_vars)
         probes = first["probes"].children if "probes" in first.children else {}
-        return {on: llc(self.draws, on=on) for on in (DATA, *(p for p in probes if p != DATA))}
+        others = {on: llc(self.draws, on=on) for on in probes if on != DATA}
+        return {DATA: self.verdict} | others
 
     def records(self) -> list[dict[str, Any]]:
         """One flat record a reading: checkpoint, component, distribution, and its numbers."""
@@ -72,38 +52,17 @@ class Readings:
             for step, component, reading in _each(dataset)
         ]
 
-    def save(self) -> Path:
-        """Write the records to a file in the run directory."""
-        target = self.path / self.file
-        partial = target.with_suffix(".partial")
-        partial.write_text(json.dumps(self.records(), indent=1) + "\n", encoding="utf-8")
-        return partial.replace(target)
-
     def report(self) -> Report:
         """Everything the report of this run shows."""
-        from creode.diagnostics import traces
         from creode.viewer import Report
 
-        study = self.config.get("study", {})
-        nodes = [node for node in self.draws.subtree if "distance_sq" in node.data_vars]
         return Report(
-            title=f"{self.subject} of {Path(study.get('model', self.path)).name}",
             llc=self.llc[DATA],
             llc_on={on: dataset for on, dataset in self.llc.items() if on != DATA},
-            training=training_log(study.get("model")),
-            traces={
-                (node.attrs.get("checkpoint"), node.attrs["component"]): traces(node)
-                for node in nodes
-            },
-            config=(study or self.config) | self.chosen,
-            command=f"creode rerun {self.path}" if study else "",
+            training=training_log(self.config.get("study", {}).get("model")),
+            traces=self.traces(),
+            **self.heading(),
         )
-
-    def write_report(self) -> Path:
-        """Write `report.html` into the run directory."""
-        from creode.viewer import write_report
-
-        return write_report(self.report(), self.path / "report.html")
 
 
 def training_log(model: str | None) -> xr.Dataset | None:
@@ -136,11 +95,3 @@ def _each(dataset: xr.Dataset) -> list[tuple[int | None, str, xr.Dataset]]:
 def _plain(reading: xr.Dataset) -> Mapping[str, Any]:
     """Scalars as JSON can hold them: what is not finite becomes null."""
     return finite({name: reading[name].item() for name in RECORD_FIELDS})
-
-
-def finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as JSON can hold them: what is not finite becomes null."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }

@@ -1,33 +1,42 @@
 """What is concluded from a run directory of responses: χ of every component to every probe.
 
-Here: the table of a run (component × probe), its two files, what its report shows.
-Not here: χ itself (response/), the learning coefficients of the same draws (readings.py).
+Here: the table of a run (component × probe), its files, what its report shows.
+Not here: χ itself (response/), modes and clusters (structure.py), the learning coefficients of the
+same draws (readings.py), the page (viewer/).
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import xarray as xr
 
 from creode.response import significant, susceptibility
 from creode.response.replicates import LOSS
-from creode.store import Store
-from creode.study.readings import Readings, finite
+from creode.study.conclusion import Conclusion, finite
+from creode.study.config import StudyConfig
+from creode.study.structure import Structure, find_structure
+from creode.study.texts import Texts, texts_of, token_texts_of
+
+if TYPE_CHECKING:
+    from creode.viewer import ResponseReport
 
 NUMBERS = ("chi", "chi_se", "p", "chi_standard", "chi_standard_se", "p_standard")
 VERDICT = ("ok", "reasons", "ess", "rhat")
 PER_OBSERVABLE = ("chi", "chi_se", "chi_dof", "z", "p")
+SHOWN = ("chi_standard", "chi_standard_se", "chi", "chi_se")
 UNITS_FILE = "response.zarr"
+MODES_FILE, WORDS_FILE, CLUSTERS_FILE = "modes.zarr", "words.zarr", "clusters.zarr"
 
 
 @dataclass(frozen=True)
-class Responses(Readings):
+class Responses(Conclusion):
     """The susceptibilities of one run directory, by observable: to data sets, and to units."""
 
     file: ClassVar[str] = "response.json"
@@ -88,28 +97,103 @@ class Responses(Readings):
                 record[flag] = bool(found)
         return records
 
-    def save(self) -> Path:
-        """Write the records, and χ to every unit as `response.zarr`, into the run directory."""
-        target = self.path / UNITS_FILE
-        partial = target.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
+    def save(self, records: Sequence[Mapping[str, Any]] | None = None) -> Path:
+        """Write the records, and χ to every unit, modes and clusters, into the run directory."""
         units = self.by_unit().drop_encoding()
         for name in PER_OBSERVABLE:
             units[name] = units[name].astype("float32")
-        texts = [name for name, values in units.variables.items() if values.dtype.kind == "U"]
+        self._write_zarr(UNITS_FILE, units)
+        for name, found in (
+            (MODES_FILE, self.structure.modes),
+            (WORDS_FILE, self.structure.words),
+            (CLUSTERS_FILE, self.structure.clusters),
+        ):
+            if found is not None:
+                self._write_zarr(name, found)
+        return super().save(records)
+
+    @cached_property
+    def last(self) -> xr.Dataset:
+        """χ of the loss to every unit, with replicates, at the last checkpoint."""
+        children = self.draws.children
+        tree = children[max(children)] if self.config.get("kind") == "study" else self.draws
+        return susceptibility(tree, keep_replicates=True)
+
+    @cached_property
+    def texts(self) -> Texts:
+        """The texts of the probes, or why there are none."""
+        study = StudyConfig.model_validate(self.config["study"])
+        probes = list(dict.fromkeys(self.last["probe"].values.tolist()))
+        return texts_of(study, self.config["fingerprints"]["probes"], probes)
+
+    @cached_property
+    def structure(self) -> Structure:
+        """Modes and clusters of the responses of the loss at the last checkpoint."""
+        texts = None if self.texts.missing else list(self.texts.found.values())
+        return find_structure(self.last["chi_replicates"], texts)
+
+    def report(self) -> ResponseReport:
+        """Everything the report of this run shows."""
+        from creode.viewer import ResponseReport
+
+        missing = self.texts.missing.items()
+        return ResponseReport(
+            response=self._table(),
+            modes=self.structure.modes,
+            words=self.structure.words,
+            clusters=self.structure.clusters,
+            tokens=self._tokens(),
+            llc=self.verdict,
+            traces=self.traces(),
+            warnings=[
+                *(f"The text of {probe} is not shown: {why}" for probe, why in missing),
+                *self.structure.notes,
+            ],
+            **self.heading(),
+        )
+
+    def _table(self) -> xr.Dataset:
+        """The records as (view, component, dataset), a view being an observable at a checkpoint."""
+        import pandas as pd
+
+        frame = pd.DataFrame(self.records()).rename(columns={"probe": "dataset"})
+        steps = frame["checkpoint"].dropna().unique()
+        frame["view"] = frame["observable"]
+        if len(steps) > 1:
+            frame["view"] += [f" at step {step:,}" for step in frame["checkpoint"]]
+
+        def place(observables: pd.Series[str]) -> pd.Series[int]:
+            return observables.map(self.observables.index)
+
+        ordered = frame.iloc[::-1].sort_values("observable", key=place, kind="stable")
+        order = {"view": ordered["view"].unique()}
+        order |= {name: frame[name].unique() for name in ("component", "dataset")}
+        numbers, flags = [*SHOWN], ["significant", "significant_plain", "ok"]
+        frame[numbers] = frame[numbers].astype("float64")
+        table = frame.set_index([*order])[[*numbers, *flags]].to_xarray().reindex(order)
+        table[flags] = table[flags].fillna(False).astype(bool)
+        return table.assign_attrs(self.last.attrs, false_discovery=self.config["study"]["rate"])
+
+    def _tokens(self) -> xr.Dataset | None:
+        """χ and its error of every token at the last checkpoint, with the token's text."""
+        if "token" not in self.last.dims or self.texts.missing:
+            return None
+        shown = self.last[["chi", "chi_se"]]
+        return shown.assign_coords(sample=np.arange(shown.sizes["sample"])).assign(
+            text=token_texts_of(list(self.texts.found.values()))
+        )
+
+    def _write_zarr(self, name: str, content: xr.Dataset) -> None:
+        target = self.path / name
+        partial = target.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        plain = content.copy()
+        texts = [name for name, values in plain.variables.items() if values.dtype.kind == "U"]
         for text in texts:  # zarr v3 specifies strings of any length only
-            units[text] = units[text].astype(object)
-        units.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+            plain[text] = plain[text].astype(object)
+        plain.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
-        return super().save()
-
-
-def conclusions(path: Path) -> Readings:
-    """What a run directory is concluded to say, by the kind of reading its study names."""
-    with Store.open(path, mode="read") as store:
-        reading = store.config.get("study", {}).get("reading", "llc")
-    return Responses(path) if reading == "response" else Readings(path)
 
 
 def _step(cell: xr.Dataset) -> int | None:

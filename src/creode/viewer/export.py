@@ -11,9 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from creode.viewer.figures import Figure, figures, loss_rows
+import xarray as xr
+
+from creode.components import slug
+from creode.viewer.figures import Figure, chain_figures, figures, loss_rows
 from creode.viewer.readings import OWN, Row, compared_steps, probe_readings, readings
-from creode.viewer.report import Report
+from creode.viewer.report import ReadingKey, Report
+from creode.viewer.response import loading_rows, mode_rows, response_rows, views
+from creode.viewer.response_page import response_figures
+from creode.viewer.response_report import ResponseReport
 from creode.viewer.sensitivity import SensitivityReport, chart_rows, llc_over_settings
 from creode.viewer.theme import LIGHT, coloured, role
 from creode.viewer.traces import rows as trace_rows
@@ -28,18 +34,20 @@ Data = Mapping[str, Sequence[Row]]
 
 
 def export_charts(
-    report: Report, directory: str | Path, formats: Sequence[str] = FORMATS
+    report: Report | ResponseReport, directory: str | Path, formats: Sequence[str] = FORMATS
 ) -> list[Path]:
     """Write every chart of the report into `directory`, one file a chart and format.
 
-    Charts of one checkpoint show the last; each reading with traces has its three charts.
+    Charts of one checkpoint show the last; each reading with traces has its three charts. Of
+    responses, every view and the loadings of every resolved mode have one.
 
     Returns:
         The files written, in the order of the page.
     Raises:
         ValueError: a format that is neither png nor svg.
     """
-    return _write(_stills(report), directory, formats)
+    stills = _stills(report) if isinstance(report, Report) else _response_stills(report)
+    return _write(stills, directory, formats)
 
 
 def export_sensitivity(
@@ -92,15 +100,46 @@ def _stills(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
         if figure.section != "chains":
             where = "" if figure.section == "training" else at
             yield figure.name, _still(figure, figure.title + where, shared)
-    for (step, component), trace in report.traces.items():
+    yield from _chain_stills(report.traces, rows)
+
+
+def _response_stills(report: ResponseReport) -> Iterator[tuple[str, dict[str, Any]]]:
+    found = {figure.name: figure for figure in response_figures(report)}
+    if report.response is not None:
+        rows, names = response_rows(report.response), views(report.response)
+        figure = found["response_heat_map"]
+        for name in names:
+            title = figure.title if len(names) == 1 else f"{figure.title}, {name}"
+            data: Data = {"response": [row for row in rows if row["view"] == name]}
+            file = figure.name if len(names) == 1 else f"{figure.name}_{slug(name)}"
+            yield file, _still(figure, title, data)
+    if report.modes is not None:
+        figure = found["mode_singular_values"]
+        modes = mode_rows(report.modes)
+        yield figure.name, _still(figure, figure.title, {"singular_values": modes})
+        figure = found["mode_loadings"]
+        loadings = loading_rows(report.modes)
+        for mode in [row["mode"] for row in modes if row["resolved"]]:
+            data = {"loadings": [row for row in loadings if row["mode"] == mode]}
+            yield f"{figure.name}_{mode}", _still(figure, f"{figure.title} of mode {mode}", data)
+    if report.llc is not None:
+        yield from _chain_stills(report.traces, readings(report.llc))
+
+
+def _chain_stills(
+    traces: Mapping[ReadingKey, xr.Dataset], rows: Sequence[Row]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    if not traces:
+        return
+    figures = chain_figures(max(trace.sizes["chain"] for trace in traces.values()))
+    for (step, component), trace in traces.items():
         draws, lags = trace_rows(trace)
         chosen = [row for row in rows if (row["step"], row["component"]) == (step, component)]
         data: Data = {"draws": draws, "lags": lags, "chosen": chosen}
         where = component if step is None else f"{component} at step {step:,}"
-        for figure in found:
-            if figure.section == "chains":
-                title = f"{figure.title}, {where}"
-                yield f"{figure.name}_{_file_name(step, component)}", _still(figure, title, data)
+        for figure in figures:
+            title = f"{figure.title}, {where}"
+            yield f"{figure.name}_{_file_name(step, component)}", _still(figure, title, data)
 
 
 def _still(figure: Figure, title: str, data: Data) -> dict[str, Any]:
@@ -155,6 +194,4 @@ def _rendered(chart: dict[str, Any], kind: str) -> bytes:
 
 def _file_name(step: int | None, component: str) -> str:
     """The reading's name as part of a file name, different for different readings."""
-    from creode.components import slug
-
     return slug(component) if step is None else f"step_{step:06d}_{slug(component)}"

@@ -63,7 +63,7 @@ def figures(report: Report) -> list[Figure]:
         groups = _groups(probe_rows)
         found += [_probes(group, names, groups) for group in groups]
     if report.traces:
-        found += _chains(max(trace.sizes["chain"] for trace in report.traces.values()))
+        found += chain_figures(max(trace.sizes["chain"] for trace in report.traces.values()))
     return found
 
 
@@ -176,7 +176,8 @@ def _probes(group: str, names: Sequence[str], groups: Sequence[str]) -> Figure:
     )
 
 
-def _chains(num_chains: int) -> list[Figure]:
+def chain_figures(num_chains: int) -> list[Figure]:
+    """Figures of one reading's chains, of whatever reading that is."""
     return [
         Figure(
             name="chain_losses",

@@ -38,7 +38,7 @@ def influence_rows(samples: xr.Dataset, reach: float) -> list[Row]:
     """A row per sample: its value with error, and where its bar and error bar lie (0 to 100).
 
     Args:
-        samples: influence, influence_se and text, dim rank.
+        samples: a side of an InfluenceQuery.
         reach: the value at 100.
     """
     rows = []
@@ -51,6 +51,8 @@ def influence_rows(samples: xr.Dataset, reach: float) -> list[Row]:
         rows.append(
             {
                 "text": str(cell["text"].item()),
+                "name": str(cell["name"].item()) if "name" in cell else "",
+                "significant": bool(cell["significant"]) if "significant" in cell else None,
                 "value": value,
                 "value_text": with_error(value, error),
                 "bar": round(100 * size / reach, 2) if math.isfinite(size) else 0.0,

@@ -41,7 +41,7 @@ def _page(report: Report) -> str:
         "report",
         _data(report, rows, found),
         title=report.title,
-        verdict=_verdict(rows),
+        verdict=wording.verdict(rows),
         readings=rows,
         lead=_lead(rows),
         scope=_scope(report, rows),
@@ -77,21 +77,6 @@ def _data(report: Report, rows: list[Row], found: list[Figure]) -> dict[str, Any
         "traces": {
             str(order[key]): packed(trace) for key, trace in report.traces.items() if key in order
         },
-    }
-
-
-def _verdict(rows: list[Row]) -> dict[str, Any]:
-    ok = sum(row["ok"] for row in rows)
-    order = {id(row): i for i, row in enumerate(rows)}
-    doubts = [
-        {"reason": doubt.reason, "readings": [(order[id(row)], row) for row in doubt.readings]}
-        for doubt in wording.doubts(rows)
-    ]
-    return {
-        "sentence": wording.verdict(ok, len(rows)),
-        "ok": ok,
-        "total": len(rows),
-        "doubts": doubts,
     }
 
 

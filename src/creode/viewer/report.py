@@ -50,19 +50,12 @@ class Report:
     warnings: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        _check_readings("llc", self.llc)
+        check_readings("llc", self.llc)
         for probe, dataset in self.llc_on.items():
-            _check_readings(f"llc_on[{probe!r}]", dataset)
+            check_readings(f"llc_on[{probe!r}]", dataset)
         if self.training is not None:
             _check_training(self.training)
-        known = set(keys(self.llc))
-        for key, trace in self.traces.items():
-            if key not in known:
-                raise ValueError(
-                    f"traces has a reading {key!r} that llc does not; use the pairs "
-                    f"(checkpoint, component) of llc, such as {next(iter(known))!r}."
-                )
-            _check_trace(key, trace)
+        check_traces(self.traces, self.llc)
 
 
 def checkpoints(llc: xr.Dataset) -> list[int | None]:
@@ -86,7 +79,12 @@ def keys(llc: xr.Dataset) -> list[ReadingKey]:
     return [(step, name) for step in checkpoints(llc) for name in components(llc)]
 
 
-def _check_readings(what: str, dataset: xr.Dataset) -> None:
+def check_readings(what: str, dataset: xr.Dataset) -> None:
+    """Raise if the readings cannot be shown.
+
+    Raises:
+        ValueError: a variable is missing, or there are other dimensions than READING_DIMS.
+    """
     _require(what, dataset, READING_VARIABLES, "the result of creode.llc(draws)")
     strange = set(dataset["llc"].dims) - set(READING_DIMS)
     if strange:
@@ -94,6 +92,22 @@ def _check_readings(what: str, dataset: xr.Dataset) -> None:
             f"{what} has dimensions {dataset['llc'].dims}; a report shows scalars or dimensions "
             f"among {READING_DIMS}. Select or average over {sorted(map(str, strange))} first."
         )
+
+
+def check_traces(traces: Mapping[ReadingKey, xr.Dataset], llc: xr.Dataset | None) -> None:
+    """Raise if chains are of no reading, or cannot be drawn.
+
+    Raises:
+        ValueError: they are, or cannot.
+    """
+    known = [] if llc is None else keys(llc)
+    for key, trace in traces.items():
+        if key not in known:
+            raise ValueError(
+                f"traces has a reading {key!r} that llc does not; use the pairs "
+                f"(checkpoint, component) of llc, such as {next(iter(known), None)!r}."
+            )
+        _check_trace(key, trace)
 
 
 def _check_training(training: xr.Dataset) -> None:

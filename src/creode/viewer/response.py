@@ -2,7 +2,8 @@
 
 Here: rows and charts of each, from labelled results; data sets by name, colours by role.
 Not here: responses and modes (response/, structure/), the page around a chart (response_page.py).
-Data sets: `response`; `singular_values`; `loadings`, of which the signal `mode` picks one mode.
+Data sets: `response`, of which one view is drawn at a time; `singular_values`; `loadings`, of which
+the page picks one mode.
 """
 
 from __future__ import annotations
@@ -10,36 +11,57 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from creode.viewer.charts import CROSS, compiled
 from creode.viewer.figures import Figure
 from creode.viewer.readings import Row, rounded
 from creode.viewer.theme import role
-from creode.viewer.wording import number, with_error
+from creode.viewer.wording import number, short, with_error
 
 MOST_TEXTS = 12  # columns of which the cells still have room for a number
+VIEW = "view"
+PLAIN = "Below 0 a component supports the data, above 0 it suppresses them."
+STANDARD = (
+    "Each component against its own mean over the tokens of all these data sets, in units of its "
+    "spread over them: below 0 it supports the data more than the others, above 0 less."
+)
 
 
 def response_rows(response: xr.Dataset) -> list[Row]:
-    """A row per component and data set: chi, its text with error, and whether it is significant."""
+    """A row per view, component and data set: the value, its text with error, whether it is told.
+
+    The value is standardised where that form is there; the plain χ is then said beside it.
+    """
+    viewed = response if "view" in response.dims else response.expand_dims(view=[""])
+    standard = "chi_standard" in response
+    shown = "chi_standard" if standard else "chi"
     tested = "significant" in response
     rows = []
-    for component in response["component"].values:
-        for dataset in response["dataset"].values:
-            cell = response.sel(component=component, dataset=dataset)
-            chi, error = float(cell["chi"]), float(cell["chi_se"])
-            rows.append(
-                {
-                    "component": str(component),
-                    "dataset": str(dataset),
-                    "chi": rounded(chi),
-                    "chi_text": with_error(chi, error),
-                    "chi_short": number(chi),
-                    "significant": bool(cell["significant"]) if tested else None,
-                }
-            )
+    for at in np.ndindex(*(viewed.sizes[dim] for dim in (VIEW, "component", "dataset"))):
+        cell = viewed.isel(dict(zip((VIEW, "component", "dataset"), at, strict=True)))
+        chi, error = float(cell[shown]), float(cell[f"{shown}_se"])
+        plain = with_error(float(cell["chi"]), float(cell["chi_se"])) if standard else None
+        rows.append(
+            {
+                "view": str(cell[VIEW].item()),
+                "component": str(cell["component"].item()),
+                "dataset": str(cell["dataset"].item()),
+                "chi": rounded(chi),
+                "chi_text": with_error(chi, error),
+                "chi_short": number(chi) if not standard else short(chi),
+                "plain_text": plain,
+                "significant": bool(cell["significant"]) if tested else None,
+                "doubt": "ok" in cell and not bool(cell["ok"]),
+            }
+        )
     return rows
+
+
+def views(response: xr.Dataset) -> list[str]:
+    """The names of the views, one at a time of which is drawn."""
+    return [str(name) for name in response[VIEW].values] if VIEW in response.dims else [""]
 
 
 def heat_map(response: xr.Dataset) -> Figure:
@@ -78,6 +100,14 @@ def heat_map(response: xr.Dataset) -> Figure:
             shape="circle", filled=True, size=26, color=role("ink"), opacity=1, tooltip=tooltip
         ).encode(x=alt.X("dataset:N", sort=datasets, bandPosition=0.92), y=y)
     )
+    doubted = any(row["doubt"] for row in rows)
+    if doubted:
+        layers.append(
+            base.transform_filter("datum.doubt && datum.chi !== null")
+            .mark_point(shape=CROSS, filled=True, size=30, color=role("bad"), opacity=1,
+                        tooltip=tooltip)
+            .encode(x=alt.X("dataset:N", sort=datasets, bandPosition=0.08), y=y)
+        )  # fmt: skip
     layers.append(  # no number: the chain failed
         base.transform_filter("datum.chi === null")
         .mark_point(shape=CROSS, filled=True, size=60, color=role("bad"), tooltip=tooltip)
@@ -87,12 +117,14 @@ def heat_map(response: xr.Dataset) -> Figure:
     tested = rows[0]["significant"] is not None if rows else False
     rate = response.attrs.get("false_discovery")
     share = f" at a false-discovery rate of {rate}" if rate is not None else ""
+    standard = "chi_standard" in response
     return Figure(
         name="response_heat_map",
         section="response",
-        title="χ of each component to each data set",
-        caption="Below 0 a component supports the data, above 0 it suppresses them. "
-        + (f"● told from 0{share}; the others are not." if tested else "Not tested against 0."),
+        title=f"{'Standardised χ' if standard else 'χ'} of each component to each data set",
+        caption=(STANDARD if standard else PLAIN)
+        + (f" ● told from 0{share}; the others are not." if tested else " Not tested against 0.")
+        + (" ✕ from draws that cannot be trusted." if doubted else ""),
         description=f"Heat map of susceptibilities of {len(components)} components to "
         f"{', '.join(datasets)}; {significant} of {len(rows)} are told from 0.",
         chart=compiled(alt.layer(*layers).properties(width=400, height=alt.Step(26))),

@@ -7,6 +7,7 @@ Dimensions: V views (components and modes), S sequences, T tokens.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ import xarray as xr
 
 from creode.viewer.traces import pack
 
-MAX_SEQUENCES = 24  # sequences that are shown
+MAX_SEQUENCES = 48  # sequences that are shown, about as many of each probe
+MAX_VALUES = 1_000_000  # of all views together; each takes some 5 bytes of the page, with its error
 FULL = 0.98  # quantile of |value| from which on a token has the full colour
 
 
@@ -23,7 +25,8 @@ def token_view(tokens: xr.Dataset, modes: xr.Dataset | None, of: str) -> dict[st
 
     Args:
         tokens: chi, chi_se (component, sample, token), NaN where a token has no response; text
-            (sample, token), "" where there is no token.
+            (sample, token), "" where there is no token; with the coordinate probe along sample
+            some sequences of each are shown.
         modes: with score, score_se (mode, row) and the coordinates sample and token of rows: its
             resolved modes can be chosen too. Rows that are not shown are left out.
         of: "target": a value is of the token after its place; "token": of the token there.
@@ -32,7 +35,7 @@ def token_view(tokens: xr.Dataset, modes: xr.Dataset | None, of: str) -> dict[st
         views: name, unit and full (the |value| of full colour) of each component and mode;
         values, errors: packed, (V, S·T), of the token that is coloured; texts: S lists of T.
     """
-    shown = tokens.isel(sample=slice(MAX_SEQUENCES)).transpose(..., "sample", "token")
+    shown = tokens.isel(sample=_shown(tokens, modes)).transpose(..., "sample", "token")
     names = [str(name) for name in shown["component"].values]
     values = [shown["chi"].sel(component=name).values for name in shown["component"].values]
     errors = [shown["chi_se"].sel(component=name).values for name in shown["component"].values]
@@ -53,13 +56,45 @@ def token_view(tokens: xr.Dataset, modes: xr.Dataset | None, of: str) -> dict[st
         "values": [pack(row[None]) for row in flat],
         "errors": [pack(row[None]) for row in error_VST.reshape(len(names), -1)],
         "texts": [[str(text) for text in row] for row in shown["text"].values],
-        "samples": [str(name) for name in _sample_names(shown)],
+        "samples": _labels(tokens, shown),
     }
 
 
-def left_out(tokens: xr.Dataset) -> int:
+def left_out(tokens: xr.Dataset, modes: xr.Dataset | None) -> int:
     """How many sequences are not shown."""
-    return max(0, tokens.sizes["sample"] - MAX_SEQUENCES)
+    return tokens.sizes["sample"] - len(_shown(tokens, modes))
+
+
+def _shown(tokens: xr.Dataset, modes: xr.Dataset | None) -> list[int]:
+    """The first sequences of each probe, as many as the page holds."""
+    num_views = tokens.sizes["component"] + (0 if modes is None else int(modes["resolved"].sum()))
+    most = min(MAX_SEQUENCES, max(1, MAX_VALUES // (num_views * tokens.sizes["token"])))
+    place = _place_in_probe(tokens)  # the first of every probe, then the second of every one, …
+    order = sorted(range(len(place)), key=lambda sample: place[sample])
+    return sorted(order[:most])
+
+
+def _place_in_probe(tokens: xr.Dataset) -> list[int]:
+    if "probe" not in tokens.coords:
+        return list(range(tokens.sizes["sample"]))
+    seen: Counter[str] = Counter()
+    places = []
+    for name in tokens["probe"].values.tolist():
+        places.append(seen[name])
+        seen[name] += 1
+    return places
+
+
+def _labels(tokens: xr.Dataset, shown: xr.Dataset) -> list[str]:
+    """What each sequence is called: its probe and place there, or its number."""
+    if "probe" not in tokens.coords:
+        return [f"sequence {name}" for name in _sample_names(shown)]
+    place = dict(zip(_sample_names(tokens), _place_in_probe(tokens), strict=True))
+    names = shown["probe"].values.tolist()
+    return [
+        f"{probe} {place[sample]}"
+        for probe, sample in zip(names, _sample_names(shown), strict=True)
+    ]
 
 
 def _mode_views(

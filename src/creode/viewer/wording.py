@@ -12,6 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# Below 10 to TINY a number that needs more places than MOST_PLACES is written with a power of ten.
+MOST_PLACES, TINY = 6, -3
+
 GLOSSARY = (
     (
         "λ̂, the local learning coefficient (LLC)",
@@ -61,29 +64,47 @@ GLOSSARY = (
     ),
 )
 
-RESPONSE_GLOSSARY = (
+RESPONSE_GLOSSARY = (  # the part of the page that needs the word, the word, its meaning
     (
+        "response",
         "χ, the susceptibility",
         "How a component answers to data: −Cov of the component’s loss with the data’s, over draws "
-        "of the component’s weights. Below 0 the component supports the data; above 0 it "
+        "of the component’s weights, in nats². Below 0 the component supports the data; above 0 it "
         "suppresses them.",
     ),
     (
+        "response",
+        "Standardised χ",
+        "χ less its mean over all tokens of all probes, divided by its standard deviation over "
+        "them, for each component by itself. The spread is of estimates, noise included: a "
+        "component known badly is shrunk towards 0.",
+    ),
+    (
+        "modes",
         "Mode",
         "A pattern over components, with a score for each row, that explains as much of the "
         "response matrix as one pattern can; the next as much of the rest.",
     ),
     (
+        "modes",
         "Noise floor",
         "What the singular value of a mode would exceed one time in twenty if there were only "
         "noise. A mode is resolved if it, and all before it, stand above theirs.",
     ),
     (
+        "clusters",
+        "Cluster",
+        "Tokens whose responses are alike. Its stability is the share of it that is found again "
+        "when the draws are halved; below a half it is not stable.",
+    ),
+    (
+        "queries",
         "Influence",
         "−Cov of a training sample’s loss with the query’s over draws: below 0, more weight on the "
         "sample lowers the query’s loss.",
     ),
     (
+        "",
         "± and lines across",
         "After a number, ± is one standard error. Error bars reach two to either side.",
     ),
@@ -119,7 +140,7 @@ class Doubt:
     readings: Sequence[Mapping[str, Any]]
 
 
-def verdict(ok: int, total: int) -> str:
+def verdict_sentence(ok: int, total: int) -> str:
     """How many readings can be trusted, as a sentence."""
     if total == 1:
         return "The reading can be trusted." if ok else "The reading cannot be trusted."
@@ -128,6 +149,24 @@ def verdict(ok: int, total: int) -> str:
     if ok == 0:
         return f"None of the {total:,} readings can be trusted."
     return f"{ok:,} of {total:,} readings can be trusted."
+
+
+def verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How many readings can be trusted, in a sentence, and why the others cannot.
+
+    Each doubt names its readings with their places among the rows.
+    """
+    ok = sum(row["ok"] for row in rows)
+    order = {id(row): i for i, row in enumerate(rows)}
+    return {
+        "sentence": verdict_sentence(ok, len(rows)),
+        "ok": ok,
+        "total": len(rows),
+        "doubts": [
+            {"reason": doubt.reason, "readings": [(order[id(row)], row) for row in doubt.readings]}
+            for doubt in doubts(rows)
+        ],
+    }
 
 
 def doubts(rows: Iterable[Mapping[str, Any]]) -> list[Doubt]:
@@ -155,18 +194,39 @@ def with_error(value: float, error: float) -> str:
         return "–"
     if not (math.isfinite(error) and error > 0):
         return number(value)
-    places = min(max(0, 1 - math.floor(math.log10(error))), 9)
+    places = _places(error, 2)
+    power = math.floor(math.log10(max(abs(value), error)))
+    if places > MOST_PLACES and power < TINY:
+        scale = 10.0**-power
+        return f"({with_error(value * scale, error * scale)}) × 10{_raised(power)}"
     return f"{_minus(f'{value:,.{places}f}')} ± {error:,.{places}f}"
 
 
 def number(value: float) -> str:
-    """Three significant digits, never as a power of ten; "–" if not finite."""
+    """Three significant digits, a power of ten only if it is tiny; "–" if not finite."""
     if not math.isfinite(value):
         return "–"
     if value == 0:
         return "0"
-    places = min(max(0, 2 - math.floor(math.log10(abs(value)))), 9)
+    places = _places(value, 3)
+    power = math.floor(math.log10(abs(value)))
+    if places > MOST_PLACES:  # then it is below 10 to TINY, too
+        return f"{_minus(f'{value * 10.0**-power:.2f}')} × 10{_raised(power)}"
     return _minus(f"{value:,.{places}f}")
+
+
+def short(value: float) -> str:
+    """Two places, for numbers of the size of 1; "–" if not finite."""
+    return _minus(f"{value:.2f}").replace("−0.00", "0.00") if math.isfinite(value) else "–"
+
+
+def _places(value: float, digits: int) -> int:
+    """Decimal places that show so many significant digits."""
+    return min(max(0, digits - 1 - math.floor(math.log10(abs(value)))), 9)
+
+
+def _raised(power: int) -> str:
+    return str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _minus(text: str) -> str:

@@ -30,6 +30,18 @@ const creode = (() => {
       Array.from({ length: shape[1] }, (_, i) => at(chain * shape[1] + i)));
   };
 
+  // Chains of a reading by its place among the readings, as rows of the charts of chains.
+  const chainsOf = (index) => {
+    const packed = page.traces[index];
+    if (!packed) return { draws: [], lags: [] };
+    const [excess, running] = [unpack(packed.excess), unpack(packed.running)];
+    const draws = excess.flatMap((values, chain) => values.map((value, i) => (
+      { chain, draw: i * packed.stride, excess: value, running: running[chain][i] })));
+    const lags = unpack(packed.autocorrelation).flatMap((values, chain) =>
+      values.map((autocorrelation, lag) => ({ chain, lag, autocorrelation })));
+    return { draws, lags };
+  };
+
   const coloured = (spec, theme) => JSON.parse(JSON.stringify(spec), (_, value) =>
     typeof value === "string" && value.startsWith("role:") ? theme[value.slice(5)] ?? value : value);
   const copies = (rows) => rows.map((row) => ({ ...row })); // Vega writes into its rows
@@ -89,7 +101,8 @@ const creode = (() => {
     });
   };
   return {
-    page, dark, element, make, asRows, unpack, coloured, copies, loadLibrary, fitPanels, place, save,
+    page, dark, element, make, asRows, unpack, chainsOf, coloured, copies, loadLibrary, fitPanels, place,
+    save,
     copyCommand,
   };
 })();

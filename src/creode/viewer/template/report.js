@@ -2,7 +2,8 @@
 // Not here: what other pages need too (drawing.js); any estimate.
 (() => {
   const {
-    page, dark, element, make, asRows, unpack, coloured, copies, loadLibrary, fitPanels, place, save, copyCommand,
+    page, dark, element, make, asRows, chainsOf, coloured, copies, loadLibrary, fitPanels, place, save,
+    copyCommand,
   } = creode;
   const NOWHERE = -1; // the signal "at" when no step is pointed at
 
@@ -12,17 +13,6 @@
     ...readings.map((row) => ({ ...row, probe: page.own })), ...asRows(page.probes),
   ];
   const losses = asRows(page.losses);
-
-  const tracesOf = (reading) => {
-    const packed = page.traces[reading.index];
-    if (!packed) return { draws: [], lags: [] };
-    const [excess, running] = [unpack(packed.excess), unpack(packed.running)];
-    const draws = excess.flatMap((values, chain) => values.map((value, i) => (
-      { chain, draw: i * packed.stride, excess: value, running: running[chain][i] })));
-    const lags = unpack(packed.autocorrelation).flatMap((values, chain) =>
-      values.map((autocorrelation, lag) => ({ chain, lag, autocorrelation })));
-    return { draws, lags };
-  };
 
   // ---- state --------------------------------------------------------------------------------
   const state = { reading: readings.findLast((row) => row.component === "full") || readings.at(-1), at: NOWHERE };
@@ -34,7 +24,7 @@
     const here = (row) => row.step === comparedStep();
     return {
       losses, readings, current: readings.filter(here), probes: probes.filter(here),
-      chosen: [state.reading], ...tracesOf(state.reading),
+      chosen: [state.reading], ...chainsOf(state.reading.index),
     };
   };
 

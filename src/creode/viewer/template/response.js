@@ -2,7 +2,8 @@
 // Not here: what other pages need too (drawing.js); any estimate.
 (() => {
   const {
-    page, dark, element, make, asRows, unpack, coloured, copies, loadLibrary, place, save, copyCommand,
+    page, dark, element, make, asRows, unpack, chainsOf, coloured, copies, loadLibrary, place, save,
+    copyCommand,
   } = creode;
   const theme = () => page.themes[dark.matches ? "dark" : "light"];
   const tooltip = element("tooltip");
@@ -12,8 +13,15 @@
     Object.entries(page.datasets).map(([name, columns]) => [name, asRows(columns)]));
   const modes = element("mode");
   const chosenMode = () => Number(modes?.value);
+  const view = element("view");
+  const readings = asRows(page.readings);
+  const reading = element("chain-reading"); // there is no picker for a single one
+  const chosenReading = () => Number(reading?.value ?? 0);
   const datasets = () => ({
-    ...rows, loadings: rows.loadings.filter((row) => row.mode === chosenMode()),
+    ...rows,
+    response: rows.response.filter((row) => !view || row.view === view.value),
+    loadings: rows.loadings.filter((row) => row.mode === chosenMode()),
+    chosen: readings.slice(chosenReading(), chosenReading() + 1), ...chainsOf(chosenReading()),
   });
   const views = new Map();
   const draw = async (holder) => {
@@ -32,7 +40,8 @@
     });
     if (stage.parentNode !== holder) return finalize(); // drawn anew in the meantime
     view.addEventListener("click", (_, item) => {
-      const mode = item?.datum?.mode;
+      const { mode, component } = item?.datum ?? {};
+      if (name === "response_heat_map" && component !== undefined) chooseTokens(component);
       if (mode === undefined || !modes) return;
       modes.value = String(mode);
       modes.dispatchEvent(new Event("change"));
@@ -41,13 +50,43 @@
     return undefined;
   };
   const drawAll = () => Promise.all([...document.querySelectorAll(".chart")].map(draw));
-  modes?.addEventListener("change", () => draw(document.querySelector('[data-figure="mode_loadings"]')));
+  const redraw = (...names) => {
+    for (const name of names) draw(document.querySelector(`.chart[data-figure="${name}"]`));
+  };
+  modes?.addEventListener("change", () => redraw("mode_loadings"));
+  view?.addEventListener("change", () => redraw("response_heat_map"));
+
+  // ---- chains ---------------------------------------------------------------------------------
+  const CHAINS = ["chain_losses", "chain_running_llc", "chain_autocorrelation"];
+  const markReading = () => {
+    const stored = chosenReading() in page.traces;
+    for (const line of document.querySelectorAll("#diagnostics [data-row]")) {
+      if (Number(line.dataset.row) === chosenReading()) line.setAttribute("aria-current", "true");
+      else line.removeAttribute("aria-current");
+    }
+    if (!element("chain-figures")) return;
+    element("chain-figures").hidden = !stored;
+    element("no-chains").hidden = stored;
+  };
+  reading?.addEventListener("change", () => {
+    markReading();
+    if (element("chain-figures")) redraw(...CHAINS);
+  });
+  for (const link of document.querySelectorAll("[data-reading]"))
+    link.addEventListener("click", () => {
+      if (!reading) return;
+      reading.value = link.dataset.reading;
+      reading.dispatchEvent(new Event("change"));
+    });
+  markReading();
 
   // ---- what a point says ----------------------------------------------------------------------
   const told = (row) => (row.significant === null || row.significant === undefined
     ? undefined : row.significant ? "told from 0" : "not told from 0");
   const fields = [
-    ["χ", (row) => row.chi_text], ["", told],
+    ["χ", (row) => (row.plain_text ? undefined : row.chi_text)],
+    ["standardised χ", (row) => (row.plain_text ? row.chi_text : undefined)], ["", told],
+    ["χ (nats²)", (row) => row.plain_text], ["", (row) => (row.doubt ? "✕ in doubt" : undefined)],
     ["as measured", (row) => row.singular_value_text], ["noise floor", (row) => row.noise_floor_text],
     ["without noise", (row) => (row.resolved ? row.corrected_text : undefined)],
     ["loading", (row) => row.loading_text],
@@ -77,10 +116,22 @@
   }).replace("-", "−");
   const placesOf = (value, digits) =>
     Math.min(Math.max(0, digits - 1 - Math.floor(Math.log10(Math.abs(value)))), 9);
+  const [MOST_PLACES, TINY] = [6, -3];
+  const power = (value) => Math.floor(Math.log10(Math.abs(value)));
+  const raised = (exponent) => String(exponent).replace(/[-0-9]/g, (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
   const withError = (value, error) => {
     if (value === null) return "–";
-    if (error === null || error <= 0) return value === 0 ? "0" : grouped(value, placesOf(value, 3));
+    if (error === null || error <= 0) {
+      if (value === 0) return "0";
+      const places = placesOf(value, 3);
+      return places <= MOST_PLACES ? grouped(value, places)
+        : `${grouped(value / 10 ** power(value), 2)} × 10${raised(power(value))}`;
+    }
     const places = placesOf(error, 2);
+    const exponent = power(Math.max(Math.abs(value), error));
+    if (places > MOST_PLACES && exponent < TINY) {
+      return `(${withError(value / 10 ** exponent, error / 10 ** exponent)}) × 10${raised(exponent)}`;
+    }
     return `${grouped(value, places)} ± ${grouped(error, places)}`;
   };
   const mixed = (value, full) => {
@@ -129,9 +180,16 @@
     element("scale-low").textContent = withError(-full, null);
     element("scale-high").textContent = `${withError(full, null)} ${unit}`;
   };
+  // Of the component of a cell that was clicked.
+  const chooseTokens = (name) => {
+    const at = tokens?.views.findIndex((one) => one.name === name) ?? -1;
+    if (at < 0) return;
+    element("token-view").value = at;
+    showTokens();
+  };
   if (tokens) {
     element("token-view").append(...tokens.views.map(({ name }, i) => option(name, i)));
-    element("token-sample").append(...tokens.samples.map((name, i) => option(`sequence ${name}`, i)));
+    element("token-sample").append(...tokens.samples.map((name, i) => option(name, i)));
     for (const id of ["token-view", "token-sample"]) element(id).addEventListener("change", showTokens);
     element("token-text").addEventListener("keydown", (event) => {
       const step = { ArrowRight: "nextElementSibling", ArrowLeft: "previousElementSibling" }[event.key];

@@ -1,0 +1,24 @@
+"""Which kind of conclusion a run directory is of, by the reading that its study names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from creode.store import Store
+from creode.study.attribution import Attribution
+from creode.study.conclusion import Conclusion
+from creode.study.readings import Readings
+from creode.study.responses import Responses
+
+KINDS: dict[str, type[Conclusion]] = {
+    "llc": Readings,
+    "response": Responses,
+    "influence": Attribution,
+}
+
+
+def conclusions(path: Path) -> Conclusion:
+    """What a run directory is concluded to say."""
+    with Store.open(path, mode="read") as store:
+        reading = store.config.get("study", {}).get("reading", "llc")
+    return KINDS[reading](path)

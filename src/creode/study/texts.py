@@ -1,0 +1,110 @@
+"""The text of a study's probes, read again and checked to be what the run was made with.
+
+Here: tokens and what turns them into text, of each probe of a run; of several as one table.
+Not here: what is said about a text (structure.py, attribution.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from creode.data import ByteTokenizer, Samples, as_tokenizer
+from creode.structure.patterns import token_texts
+from creode.study.config import DataConfig, StudyConfig, own_tokenizer
+
+NO_TOKEN = -1
+
+
+@dataclass(frozen=True)
+class Text:
+    """Samples of tokens with what turns them into text."""
+
+    samples: Samples
+    tokenizer: Any
+
+    @property
+    def ids(self) -> np.ndarray[Any, Any]:
+        """The tokens (sample, token); NO_TOKEN where there is none."""
+        columns = self.samples.columns
+        ids = columns["input_ids"].numpy()
+        if "attention_mask" not in columns:
+            return ids
+        return np.where(columns["attention_mask"].numpy() != 0, ids, NO_TOKEN)
+
+    def of(self, sample: int) -> str:
+        """The text of one sample."""
+        ids = self.ids[sample]
+        text: str = self.tokenizer.decode(ids[ids != NO_TOKEN].tolist())
+        return text
+
+
+class Texts(NamedTuple):
+    """The texts of a run's probes, and why some are missing."""
+
+    found: Mapping[str, Text]
+    missing: Mapping[str, str]
+
+
+def texts_of(study: StudyConfig, fingerprints: Mapping[str, str], probes: Sequence[str]) -> Texts:
+    """The texts of some probes.
+
+    Args:
+        study: what the run was asked for.
+        fingerprints: of the probes, when the run was made.
+        probes: names.
+    """
+    checkpoint = study.series()[0]
+    model = study.model if checkpoint is None else checkpoint.path
+    found, missing = {}, {}
+    for name in probes:
+        text = _text(study.probes[name], model, fingerprints[name])
+        if isinstance(text, Text):
+            found[name] = text
+        else:
+            missing[name] = text
+    return Texts(found, missing)
+
+
+def token_table(texts: Sequence[Text]) -> xr.DataArray:
+    """Tokens (sample, token) of several probes after each other; NO_TOKEN where there is none."""
+    longest = max(text.ids.shape[1] for text in texts)
+    padded = [
+        np.pad(ids, ((0, 0), (0, longest - ids.shape[1])), constant_values=NO_TOKEN)
+        for ids in (text.ids for text in texts)
+    ]
+    return xr.DataArray(np.concatenate(padded), dims=("sample", "token"))
+
+
+def token_texts_of(texts: Sequence[Text]) -> xr.DataArray:
+    """What each token adds to the text before it, (sample, token), "" where there is none."""
+    table = token_table(texts)
+    found = np.full(table.shape, "", dtype=object)
+    samples = [(text.tokenizer, ids) for text in texts for ids in text.ids]
+    for row, (tokenizer, ids) in zip(found, samples, strict=True):
+        real = np.flatnonzero(ids != NO_TOKEN)
+        row[real] = token_texts(ids[real].tolist(), tokenizer)
+    return table.copy(data=found)
+
+
+def is_bytes(text: Text) -> bool:
+    """Whether a token is a byte of the text."""
+    return isinstance(text.tokenizer, ByteTokenizer)
+
+
+def _text(config: DataConfig, model: Path | str, fingerprint: str) -> Text | str:
+    """The text of a probe, or why there is none."""
+    try:
+        samples = config.load(model)
+    except (ValueError, OSError, ImportError) as error:
+        return str(error)
+    if samples.fingerprint() != fingerprint:
+        return f"{config.source} is not what it was when the run was made."
+    if "input_ids" not in samples.columns:
+        return f"{config.source} holds no text."
+    return Text(samples, as_tokenizer(config.tokenizer or own_tokenizer(model)))
