@@ -3,25 +3,31 @@
 from creode.testbeds.classifier import Classifier, classifier, rescaled
 from creode.testbeds.decoder import Decoder, DecoderConfig
 from creode.testbeds.deep_linear import DeepLinear, deep_linear, deep_linear_llc
+from creode.testbeds.induction import Induction, induction_decoder
 from creode.testbeds.normal_crossing import NormalCrossing, normal_crossing
 from creode.testbeds.quadratic import Quadratic, quadratic
 from creode.testbeds.superposition import Superposition, superposition
 from creode.testbeds.testbed import Testbed
+from creode.testbeds.two_tasks import TwoTasks, two_tasks
 
 __all__ = [
     "Classifier",
     "Decoder",
     "DecoderConfig",
     "DeepLinear",
+    "Induction",
     "NormalCrossing",
     "Quadratic",
     "Superposition",
     "Testbed",
+    "TwoTasks",
     "classifier",
     "deep_linear",
     "deep_linear_llc",
+    "induction_decoder",
     "normal_crossing",
     "quadratic",
     "rescaled",
     "superposition",
+    "two_tasks",
 ]
