@@ -75,6 +75,4 @@ def test_losses_do_not_depend_on_the_size_of_a_pass(component, monkeypatch):
             torch.tensor(parts[f"probes/p/{name}"].values),
             rtol=1e-6, atol=1e-9,
         )  # fmt: skip
-    assert (
-        float(abs(whole["probes/p/unit_loss"] - whole["probes/p/unit_init_loss"]).max()) > 1e-4
-    )
+    assert float(abs(whole["probes/p/unit_loss"] - whole["probes/p/unit_init_loss"]).max()) > 1e-4

@@ -50,15 +50,16 @@ def pass_size(
 def _tensors_made(model: nn.Module, task: Task, data: Samples, count: int) -> list[int]:
     """Bytes of every tensor that a pass over the first samples makes, views left out."""
     batch = data.batch(torch.arange(min(count, len(data))))
-    with _Sizes() as sizes:
+    made: list[int] = []
+    with _Sizes(made):
         task(model, batch)
-    return sizes.bytes
+    return made
 
 
-class _Sizes(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes: list[int] = []
+class _Sizes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self, made: list[int]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._made = made
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -66,5 +67,5 @@ class _Sizes(TorchDispatchMode):
         made = func(*args, **(kwargs or {}))
         if not any(returned.alias_info for returned in func._schema.returns):
             tensors = [leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor)]
-            self.bytes.append(sum(tensor.nbytes for tensor in tensors))
+            self._made.append(sum(tensor.nbytes for tensor in tensors))
         return made
