@@ -45,6 +45,7 @@ class Problem:
     probes: Sequence[Probe]
     observables: Sequence[Observable] = ()  # beside the loss
     prefix: Prefix | None = None  # what probes skip
+    pass_size: int = 1  # samples of a probe that are scored at once
     unit: tuple[str, ...] = ()  # names the unit of work in the seeds
 
 
@@ -243,7 +244,7 @@ class Engine:
 
     def _probe_losses(self, probe: Probe) -> Losses:
         prefix, pieces = self._problem.prefix, []
-        batches = in_batches(probe.samples, self._problem.schedule.batch_size)
+        batches = in_batches(probe.samples, self._problem.pass_size)
         for number, batch in enumerate(batches):
             with nullcontext() if prefix is None else prefix.skipped(probe.name, number):
                 pieces.append(self._block.losses(batch))

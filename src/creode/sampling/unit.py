@@ -30,6 +30,7 @@ from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Kernel, Target
 from creode.sampling.memory import check_memory
 from creode.sampling.observables import WeightFunction, at_anchor, describe_observables
+from creode.sampling.passes import pass_size
 from creode.sampling.prefix import frozen_prefix
 from creode.sampling.probes import (
     DATA_PROBE,
@@ -231,7 +232,7 @@ def prepare(
         if not pairs:
             named[DATA_PROBE] = data_subset(data, schedule.batch_size, schedule.seed)
         check_memory(model, task, named, schedule, 1 + len(observables or {}))
-        size = plan.execution.microbatch or schedule.batch_size
+        size = pass_size(model, task, data, schedule.batch_size, plan.execution.microbatch)
         scored = [
             Probe(
                 name,
@@ -254,9 +255,10 @@ def prepare(
                 task,
                 posterior.selection(),
                 named,
-                schedule.batch_size,
+                size,
                 plan.execution.forward_dtype,
             ),
+            pass_size=size,
             unit=unit,
         )
 
