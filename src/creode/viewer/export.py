@@ -7,6 +7,7 @@ Not here: what the charts are (figures.py).
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ _WIDTH = 760  # px
 _PANEL_WIDTH = 165
 _NARROW_WIDTH = 480
 _PNG_SCALE = 2.0
+_LINE = 110  # characters of the caption on a line, about the width of a wide chart
 
 Data = Mapping[str, Sequence[Row]]
 
@@ -129,7 +131,7 @@ def _still(figure: Figure, title: str, data: Data) -> dict[str, Any]:
     chart["title"] = coloured(
         {
             "text": _plain(title),
-            "subtitle": _plain(figure.caption),
+            "subtitle": textwrap.wrap(_plain(figure.caption), _LINE),
             "color": role("ink"),
             "subtitleColor": role("muted"),
             "anchor": "start",
