@@ -7,6 +7,7 @@ Not here: what the charts are (figures.py).
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ _WIDTH = 760  # px
 _PANELS_WIDTH = 846  # of the panels of a row, with the gaps between them
 _NARROW_WIDTH = 480
 _PNG_SCALE = 2.0
+_LINE = 110  # characters of the caption on a line, about the width of a wide chart
 
 Data = Mapping[str, Sequence[Row]]
 
@@ -152,7 +154,7 @@ def _still(figure: Figure, title: str, data: Data) -> dict[str, Any]:
     chart["title"] = coloured(
         {
             "text": _plain(title),
-            "subtitle": _plain(figure.caption),
+            "subtitle": textwrap.wrap(_plain(figure.caption), _LINE),
             "color": role("ink"),
             "subtitleColor": role("muted"),
             "anchor": "start",
