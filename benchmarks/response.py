@@ -55,7 +55,7 @@ PROBE, DATA = 128, 1024  # sequences
 SGLD = {"name": "sgld", "step_size": STEP_SIZE}
 BAOAB = {"name": "baoab", "step_size": 0.05, "friction": 35.0}  # critical: 2√γ
 OURS: Mapping[str, Mapping[str, Any]] = {
-    "creode": {"kernel": BAOAB, "steps_per_draw": 1, "burnin": 10},
+    "creode": {"kernel": BAOAB, "steps_per_draw": 2, "burnin": 10},
     "creode, SGLD": {"kernel": SGLD, "steps_per_draw": 1, "burnin": 0},
 }
 THEIRS: Mapping[str, Mapping[str, Any]] = {
