@@ -5,8 +5,8 @@ it is judged by where they attend (prefix matching, previous token). Independent
 susceptibility to first and to second copies is read from draws of its own posterior; the heads with
 the most negative standardised χ to second copies are compared with the circuit's.
 Beside it stands the precision of two rankings without χ: at random, and layer 0 before layer 1.
-The seeds are the first five from 0 on whose decoders form the circuit, whatever their χ. Settings
-and thresholds were chosen on seed 100; all seeds run are printed.
+The seeds are the first five from 0 on whose decoders form the circuit, whatever their χ; the others
+are printed too. Settings and thresholds were chosen on seed 100.
 
     python examples/induction_response.py
 """

@@ -53,8 +53,8 @@ def sampled(net, seed, *, nbeta=30.0, component="full"):
 
 
 def most(repetitions):
-    """Repetitions with a discovery, at most, if the rate holds; passed once in 1000 times."""
-    return stats.binom.ppf(0.999, repetitions, RATE)
+    """Repetitions with a discovery, at most, if the rate holds; passed once in 100 times."""
+    return stats.binom.ppf(0.99, repetitions, RATE)
 
 
 def of_unused(net, repetitions):
