@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
-from creode.data import ByteTokenizer, load
+from creode.data import ByteTokenizer, Samples
 from creode.structure import pattern_classes
 from creode.study.structure import find_structure
 from creode.study.texts import NO_TOKEN, Text, token_table, token_texts_of
@@ -12,25 +13,33 @@ from creode.study.texts import NO_TOKEN, Text, token_table, token_texts_of
 HEADS = ["l0h0", "l0h1", "l1h0", "l1h1"]
 
 
+LOG = "2024-03-25 04:30 INFO 17 jobs done in 9 s\n2024-03-26 11:08 WARN 5 jobs late by 42 s\n"
+PROSE = "the heads answer to words and to lines of prose, each in a way of its own; "
+
+
 @pytest.fixture(scope="module")
 def texts():
-    return [
-        Text(load(f"corpus:{name}", tokenizer="bytes", length=length, limit=10), ByteTokenizer())
-        for name, length in (("docstrings", 24), ("logs", 32))
-    ]
+    return [sequences(PROSE, 24), sequences(LOG, 32)]
+
+
+def sequences(text, length):
+    """20 sequences of bytes, each beginning elsewhere in the text."""
+    tokens = np.frombuffer(text.encode(), np.uint8).astype(np.int64)
+    rows = np.stack([np.roll(tokens, -3 * start)[:length] for start in range(20)])
+    return Text(Samples(columns={"input_ids": torch.tensor(rows)}, source="made"), ByteTokenizer())
 
 
 def responses(texts, planted, noise=1.0, seed=0):
     """Replicates (component, sample, token, chain, block), NaN where there is no target."""
     ids = token_table(texts)
     rng = np.random.default_rng(seed)
-    signal = np.multiply.outer([1.0, -1.0, 0.5, -0.5], planted)[..., None, None]
+    signal = np.multiply.outer([1.5, -0.6, 0.3, -1.0], planted)[..., None, None]
     values = signal + noise * rng.normal(size=(4, *ids.shape, 4, 5))
     counted = (ids != NO_TOKEN).shift(token=-1, fill_value=False)
     return xr.DataArray(
         values,
         dims=("component", "sample", "token", "chain", "block"),
-        coords={"component": HEADS, "probe": ("sample", ["docstrings"] * 10 + ["logs"] * 10)},
+        coords={"component": HEADS, "probe": ("sample", ["prose"] * 20 + ["logs"] * 20)},
     ).where(counted)
 
 
@@ -78,15 +87,15 @@ def test_what_cannot_be_looked_for_has_a_reason(texts):
     assert "1 components has no structure" in found.notes[0]
     samples = responses(texts, numbers_predicted(texts)).mean("token")
     found = find_structure(samples, None)
-    assert found.modes.sizes["row"] == 20
+    assert found.modes.sizes["row"] == 40
     assert "no text of tokens" in found.notes[0]
 
 
 def test_tokens_of_probes_lie_after_each_other_with_their_text(texts):
     table, said = token_table(texts), token_texts_of(texts)
-    assert table.shape == said.shape == (20, 32)
-    assert (table.values[:10, 24:] == NO_TOKEN).all()
-    assert (said.values[:10, 24:] == "").all()
-    for sample in (0, 13):
-        text = texts[sample // 10].of(sample % 10)
-        assert "".join(said.values[sample]) == text.strip("\ufffd")
+    assert table.shape == said.shape == (40, 32)
+    assert (table.values[:20, 24:] == NO_TOKEN).all()
+    assert (said.values[:20, 24:] == "").all()
+    for sample in (0, 23):
+        text = texts[sample // 20].of(sample % 20)
+        assert "".join(said.values[sample]) == text
