@@ -23,8 +23,9 @@ free and λ̂ is to be extrapolated, TIGHTER_SHARE goes to the companion at twic
 * Friction: DAMPING √γ, above critical for the tether (or for the softest direction that N steps can
   mix, where γ is less than that), or what keeps the heat of noise at HEAT, whichever is more.
 
-Where w* itself is flat (h* below FLAT of the curvature around it) the curvature where the chains
-are takes the place of GUESS h*, and nβ rises at most RAISE-fold from one round to the next.
+Where w* itself is flat (seen from CLOSER, no more than FLAT of the curvature is left) the curvature
+where the chains are takes the place of GUESS h*, and nβ rises at most RAISE-fold from one round to
+the next. Where all data makes a gradient and it is 0 (STATIONARY), WBIC's limit is left out.
 
 The pilot runs rounds of ROUND_SHARE of the budget until ROUNDS in a row find nothing amiss, at most
 MOST_ROUNDS. A round whose chains are lost or hotter than MOST_TEMPERATURE starts again from w* with
