@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from creode.sampling.kernel import Coordinates, Target, check_positive
@@ -30,11 +30,15 @@ class BAOAB:
     With `stiffness` each weight has a mass, learnt in burn-in and then frozen (leapfrog.py): give
     the largest curvature of the posterior, and directions less stiff are walked through faster.
     Then a friction of about √stiffness suits them all, and h √stiffness is to be below 1.
+
+    With `relative_step` steps answer to the curvature where the chain is (stride.py): they are as
+    long as that allows, in parts where it asks for that, and `step_size` is the longest there is.
     """
 
     step_size: float  # h, in weight
     friction: float  # η, in 1/weight
     stiffness: float | None = None  # curvature of U that gets mass 1, in 1/weight²; None: all do
+    relative_step: float | None = None  # most h √a, a the largest curvature of U; None: h is fixed
 
     name: ClassVar[str] = "baoab"
     has_momentum: ClassVar[bool] = True
@@ -44,6 +48,20 @@ class BAOAB:
         check_positive("BAOAB", step_size=self.step_size, friction=self.friction)
         if self.stiffness is not None:
             check_positive("BAOAB", stiffness=self.stiffness)
+        if self.relative_step is None:
+            return
+        check_positive("BAOAB", relative_step=self.relative_step)
+        if self.relative_step >= 2 or self.stiffness is not None:
+            raise ValueError(
+                "BAOAB: relative_step must be below 2, where steps become unstable, and has no "
+                f"masses beside it; got {self.relative_step!r} with stiffness={self.stiffness!r}."
+            )
+
+    def halved(self, times: int) -> BAOAB:
+        """The same with steps half as long, so many times."""
+        by = 2.0**-times
+        relative = None if self.relative_step is None else by * self.relative_step
+        return replace(self, step_size=by * self.step_size, relative_step=relative)
 
     @property
     def slots(self) -> Mapping[str, str]:
@@ -60,9 +78,13 @@ class BAOAB:
         if learns(self.stiffness, step=step, burnin=burnin):
             learn_masses(at, target, self.stiffness, step=step)
             h *= STRETCH
-        kick(at, target, h if step > 0 else h / 2)
+        self.stride(at, target, before=h if step > 0 else 0.0, length=h)
+
+    def stride(self, at: Coordinates, target: Target, *, before: float, length: float) -> None:
+        """The same for one `length` after another, `before`, which is 0 at the start."""
         momentum = at.slots["momentum"]
-        keep = math.exp(-self.friction * h)
-        drift(at, h / 2)
+        keep = math.exp(-self.friction * length)
+        kick(at, target, (before + length) / 2)
+        drift(at, length / 2)
         momentum.mul_(keep).add_(at.noise, alpha=math.sqrt(1 - keep**2))
-        drift(at, h / 2)
+        drift(at, length / 2)

@@ -60,9 +60,12 @@ from creode.sampling.kernel import Target
 from creode.sampling.landscape import Landscape, Local
 from creode.sampling.randomness import stream_seed
 from creode.sampling.schedule import Execution, Schedule
+from creode.sampling.stride import MARGIN, SHARE
 
-STEP = 0.45  # s, of the 2 at which a quadratic becomes unstable: curvature grows away from w*
-RELAXATIONS = 30.0  # R, with exact gradients
+SPREAD = 2.0  # of the weights' variance, times fan-in: He's initialisation
+RELATIVE_STEP = 1.1  # s, of the 2 at which a quadratic becomes unstable
+USUAL_STEP = RELATIVE_STEP * SHARE / MARGIN**0.5  # after burn-in
+RELAXATIONS = 67.0  # R, with exact gradients, of steps with s = 1 and no growth of the curvature
 NOISY_RELAXATIONS = 8.0  # R, where the friction that noise needs sets the pace
 DAMPING = 3.0  # friction over √γ; 2 is critical: more slows the tether, less the loss
 HEAT = 0.03  # of the stiffest directions, above temperature 1
@@ -75,7 +78,6 @@ MOST_ROUNDS = 8
 ROUND_SHARE = 0.03  # of the budget, steps of one round
 MIN_LOCALITY = 0.8  # 1 where the loss grows as the square of the distance, less where it flattens
 MOST_TEMPERATURE = 1.2  # above, the steps are too large; NaN is above
-MOST_GROWTH = 16.0  # of the curvature from w* to where the chains are
 RAISE_GAMMA = 1.4  # when a round shows that it was too small
 GUESS = 4.0  # the same, before it was measured
 STATIONARY = 1e-6  # |∇L_n(w*)|² over that of a true parameter, below which w* is a minimum of L_n
@@ -122,7 +124,8 @@ class Calibration:
 
     nbeta: float
     localization: float
-    step_size: float
+    step_size: float  # the longest
+    relative_step: float
     friction: float
     burnin: int
     draws: int
@@ -138,7 +141,9 @@ class Calibration:
     @property
     def kernel(self) -> BAOAB:
         """The sampler chosen."""
-        return BAOAB(step_size=self.step_size, friction=self.friction)
+        return BAOAB(
+            step_size=self.step_size, friction=self.friction, relative_step=self.relative_step
+        )
 
     def schedule(self, asked: Schedule) -> Schedule:
         """The schedule asked for, with the chosen lengths."""
@@ -214,7 +219,7 @@ class _Pilot:
         self._given_nbeta = _given(posterior.nbeta)
         given_gamma = _given(posterior.localization)
         self._gamma_is_free = given_gamma is None
-        self._gamma = natural_localization(flat) if given_gamma is None else given_gamma
+        self._gamma = flat.fan_in / SPREAD if given_gamma is None else given_gamma
         if self._gamma == 0 and self._given_nbeta is None:
             raise ValueError(
                 "localization=0 leaves no scale to choose nbeta by; give nbeta as a number, or "
@@ -236,7 +241,7 @@ class _Pilot:
         self._trace: float | None = None  # tr H
         self._scale = GUESS * self._first_curvature()
         self._curvature = self._scale  # where the chains are
-        self._least = 0.0  # curvature: steps for less were seen to lose chains
+        self._relative_step = RELATIVE_STEP
         self.agreed = 0  # rounds in a row that found nothing amiss
 
     def round(self, number: int) -> None:
@@ -250,12 +255,10 @@ class _Pilot:
         if not (finite and self._is_cool() and math.isfinite(curvature)):
             self._fail()
             return
-        grown = not self._is_flat and curvature > MOST_GROWTH / GUESS * self._scale
-        too_far = grown or self._has_left(virial, seen, nbeta)
-        if self._gamma_is_free and too_far:
+        if self._gamma_is_free and self._has_left(virial, seen, nbeta):
             self._tighten()
             return
-        self._curvature = max(curvature, self._curvature if self.agreed else self._least)
+        self._curvature = max(curvature, self._curvature if self.agreed else 0.0)
         if self._is_flat:
             self._scale = self._curvature
         self.agreed += 1
@@ -277,6 +280,7 @@ class _Pilot:
             nbeta=nbeta,
             localization=self._gamma,
             step_size=kernel.step_size,
+            relative_step=self._relative_step,
             friction=kernel.friction,
             **asdict(self._lengths),
             curvature=self._curvature,
@@ -306,22 +310,17 @@ class _Pilot:
         self._restart()
         self._scale = GUESS * self._first_curvature()
         self._curvature = self._scale
-        self._least = 0.0
+        self._relative_step = RELATIVE_STEP
 
     def _fail(self) -> None:
         """Chains were lost: from w* again with half the step, or closer to it if that was tried."""
         self.agreed = 0
-        if (
-            self._gamma_is_free
-            and not self._is_flat
-            and self._curvature > MOST_GROWTH / GUESS * self._scale
-        ):
+        if self._gamma_is_free and self._relative_step < RELATIVE_STEP:
             self._tighten()
             return
-        self._curvature *= RAISE
-        self._least = self._curvature
+        self._relative_step /= 2
         if self._is_flat:
-            self._scale = self._curvature
+            self._scale = self._curvature = RAISE * self._curvature
         self._restart()
 
     def _settings(self) -> tuple[float, BAOAB]:
@@ -333,14 +332,18 @@ class _Pilot:
                 nbeta = min(nbeta, RAISE * self._nbeta)
         self._nbeta = nbeta
         stiffest = (nbeta * h + gamma) ** 0.5
+        least = self._scale if self._is_flat else self._scale / GUESS
+        longest = self._relative_step / (nbeta * least + gamma) ** 0.5
         softest = max(gamma**0.5, stiffest / self._stiffness**0.5)  # that can be mixed
-        friction = max(DAMPING * softest, STEP * self._noise * stiffest / (2 * HEAT))
-        return nbeta, BAOAB(step_size=STEP / stiffest, friction=friction)
+        friction = max(DAMPING * softest, USUAL_STEP * self._noise * stiffest / (2 * HEAT))
+        return nbeta, BAOAB(
+            step_size=longest, friction=friction, relative_step=self._relative_step
+        )
 
     @property
     def _stiffness(self) -> float:
         """κ, the most that can be mixed with exact gradients."""
-        return float((self._steps_left * STEP / RELAXATIONS) ** 2)
+        return float((self._steps_left / RELAXATIONS) ** 2)
 
     @property
     def _information(self) -> float:
@@ -357,7 +360,7 @@ class _Pilot:
 
     @property
     def _reach(self) -> float:
-        return float((self._gamma or natural_localization(self._flat)) ** -0.5)
+        return float((self._gamma or self._flat.fan_in) ** -0.5)
 
     def _limits(self) -> dict[str, float]:
         """The most that nβ can be, and for whose sake."""
@@ -414,7 +417,7 @@ class _Pilot:
         )
         engine = Engine(problem, self._block, self._flat, range(len(self._block.position)))
         engine.run()
-        self._steps += steps
+        self._steps += steps + (0 if engine.stride is None else engine.stride.extra)
         drawn = engine.tree().to_dataset()
         self._temperature = float(drawn["temperature"].mean(skipna=False))
         virial = torch.from_numpy(drawn["loss_virial"].values)
@@ -424,20 +427,6 @@ class _Pilot:
     def _restart(self) -> None:
         self._block.position.copy_(self._anchor.expand_as(self._block.position))
         self._block.moved()
-
-
-def natural_localization(flat: FlatWeights) -> float:
-    """γ that gives the sampled weights the spread of an initialisation, variance 1/fan-in.
-
-    The mean of the fan-in (the columns of a matrix, the inputs of a filter) over the sampled
-    weights of matrices; 1 where there are none.
-    """
-    total = size = 0.0
-    for part in flat.parts:
-        if part.anchor.ndim > 1:
-            total += part.size * part.anchor.numel() / part.anchor.shape[0]
-            size += part.size
-    return total / size if size else 1.0
 
 
 def _given(value: float | str) -> float | None:

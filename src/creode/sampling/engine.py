@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from creode.data import Samples
+from creode.sampling.baoab import BAOAB
 from creode.sampling.block import BatchLosses, Block, in_batches
 from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Coordinates, Kernel, Target, Thermostat
@@ -27,8 +28,11 @@ from creode.sampling.probes import DATA_PROBE, Baseline, Probe
 from creode.sampling.randomness import Minibatches, Noise, stream_seed
 from creode.sampling.recorder import Recorder, mean_loss
 from creode.sampling.schedule import Schedule
+from creode.sampling.stride import Stride
 from creode.sampling.window import Window
 from creode.tasks import Batch, Losses
+
+Look = Callable[[Coordinates], None]
 
 CHUNK = 1 << 17  # weights of a chain moved at a time; a multiple of 16, as the noise requires
 
@@ -82,6 +86,15 @@ class Engine:
             for name, law in kernel.slots.items()
         }
         self._thermostat = kernel if isinstance(kernel, Thermostat) else None
+        self._stride: Stride | None = None
+        if isinstance(kernel, BAOAB) and kernel.relative_step is not None:
+            self._stride = Stride(
+                block,
+                problem.target,
+                longest=kernel.step_size,
+                relative=kernel.relative_step,
+                burnin=schedule.burnin,
+            )
         self._window = None if problem.baseline is None else Window(problem.baseline)
         self._chunk = min(CHUNK, flat.size)
         starts = range(0, flat.size, self._chunk)
@@ -123,6 +136,11 @@ class Engine:
         init = [observable.init for observable in self._problem.observables]
         return self._recorder.tree(self._first_chain, [0.0, *init] if self._observes else ())
 
+    @property
+    def stride(self) -> Stride | None:
+        """The steps, where they answer to the curvature."""
+        return self._stride
+
     def state(self) -> dict[str, Any]:
         """Everything the rest of the run depends on."""
         return {
@@ -131,6 +149,7 @@ class Engine:
             "slots": self._slots,
             "noise": self._noise.state(),
             "window": None if self._window is None else self._window.state(),
+            "stride": None if self._stride is None else self._stride.state(),
             "recorder": self._recorder.state(),
         }
 
@@ -144,6 +163,8 @@ class Engine:
         self._noise.restore(state["noise"])
         if self._window is not None:
             self._window.restore(state["window"])
+        if self._stride is not None:
+            self._stride.restore(state["stride"])
         self._recorder.restore(copy.deepcopy(state["recorder"]))
 
     def _advance(self) -> None:
@@ -158,17 +179,20 @@ class Engine:
             self._check(losses, step)
         draw = since // schedule.steps_per_draw if since >= 0 and ends_window else None
         if draw is None:
-            self._move(step)
+            self._move(step, batch)
         else:
             if self._observes:
                 self._observe(draw, losses, index)
-            self._recorder.draw(draw, self._measure_and_move(step))
+            self._recorder.draw(draw, self._measure_and_move(step, batch))
         self._block.moved()
         self._step += 1
 
-    def _move(self, step: int, look: Callable[[Coordinates], None] | None = None) -> None:
+    def _move(self, step: int, batch: Batch, look: Look | None = None) -> None:
         """One step of the kernel; `look` sees each piece of the weights before it is touched."""
         problem = self._problem
+        if self._stride is not None:
+            self._move_in_parts(self._stride, step, batch, look)
+            return
         target, burnin = problem.target, problem.schedule.burnin
         if self._thermostat is not None:
             kinetic = self._sums()
@@ -191,7 +215,26 @@ class Engine:
             temperature = kinetic / self._flat.size
             self._thermostat.regulate(self._slots, temperature, step=step, burnin=burnin)
 
-    def _measure_and_move(self, step: int) -> dict[str, Tensor]:
+    def _move_in_parts(
+        self, stride: Stride, step: int, batch: Batch, look: Look | None = None
+    ) -> None:
+        """One step, in as many parts as the curvature asks for, all on the step's minibatch."""
+        kernel, target = self._problem.kernel, self._problem.target
+        assert isinstance(kernel, BAOAB)
+        stride.look(step, batch, self._slots["momentum"])
+        parts, length = stride.parts(step)
+        for part in range(parts):
+            if part:
+                self._block.moved()
+                self._block.differentiate(batch)
+                stride.extra += 1
+            for at in self._pieces():
+                if look is not None and not part:
+                    look(at)
+                kernel.stride(at, target, before=stride.length, length=length)
+            stride.length = length
+
+    def _measure_and_move(self, step: int, batch: Batch) -> dict[str, Tensor]:
         """The scalars (C,) of the draw at the present weights; then the move, while at it."""
         problem = self._problem
         kernel, target, size = problem.kernel, problem.target, self._flat.size
@@ -204,7 +247,7 @@ class Engine:
             radial.add_(_dot(displacement, at.gradient))
             distance.add_(_dot(displacement, displacement))
 
-        self._move(step, look)
+        self._move(step, batch, look)
         loss_virial = target.nbeta * radial
         scalars = {
             "loss_virial": loss_virial,

@@ -21,6 +21,7 @@ from creode.data import Samples
 from creode.fingerprint import model_fingerprint, task_fingerprint
 from creode.posterior import LocalPosterior
 from creode.sampling.auto import Auto
+from creode.sampling.baoab import BAOAB
 from creode.sampling.block import unit_losses
 from creode.sampling.borrow import borrowed
 from creode.sampling.choice import ResolvedMode, choose_mode, make_block
@@ -177,6 +178,10 @@ def _run_block(
         engine.run(on_step=on_step, on_state=snapshots(engine))
         tree: xr.DataTree = engine.tree()
     tree.attrs = _attrs(posterior, problem, plan, flat.size)
+    if engine.stride is not None:
+        cost = 2 if schedule.control_variates else 1
+        tree.attrs["gradient_evaluations"] += cost * engine.stride.extra
+        tree.attrs["step_length"] = engine.stride.fixed
     return tree
 
 
@@ -265,9 +270,7 @@ def prepare(
 
 def _halved(kernel: Kernel, times: int) -> Kernel:
     """The kernel with its step size halved so many times."""
-    if not times:
-        return kernel
-    return replace(cast("Any", kernel), step_size=kernel.step_size / 2**times)  # type: ignore[no-any-return]
+    return kernel.halved(times) if times and isinstance(kernel, BAOAB) else kernel
 
 
 def _snapshots(
