@@ -26,10 +26,11 @@ from networks import shapes
 from report import note
 
 import creode
+from creode.diagnostics.verdict import MAX_RHAT, MIN_ESS
 from creode.sampling import Calibration, Execution, Plan, Schedule, find_calibration
 
 LONGER = 10
-BINS = (1.0, 1.05, 1.2, 1.7, np.inf)
+BINS = (1.0, 1.05, 1.2, 1.5, 1.8, 2.2, 2.6, np.inf)
 
 
 def read(
@@ -91,9 +92,15 @@ def main() -> None:
             if given.out is not None:
                 with given.out.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
-    print(f"\nreadings that are ok, by R-hat of the distance; {machine()}\n")
+    print(f"\nreadings whose losses converged, by R-hat of the distance; {machine()}\n")
     for low, high in pairwise(BINS):
-        z = np.array([row["z"] for row in rows if row["ok"] and low < row["rhat_distance"] <= high])
+        z = np.array(
+            [
+                row["z"] for row in rows
+                if row["rhat"] <= MAX_RHAT and row["ess"] >= MIN_ESS
+                and low < row["rhat_distance"] <= high
+            ]
+        )  # fmt: skip
         if len(z):
             print(
                 f"{low:.2f}–{high:.2f}: {len(z)} readings, mean z {z.mean():+.2f}, "

@@ -104,10 +104,9 @@ def automatic(order: Order) -> Reading:
             return Reading(reasons=str(error), evaluations=order.budget)
         record = json.loads((Path(folder) / "run" / "run.json").read_text(encoding="utf-8"))
         chosen = record["resolved"]["calibration"]
-        num_draws = chosen["draws"] + chosen["tighter_draws"]
         evaluations = (
-            chosen["pilot_evaluations"] + chosen["burnin"] + chosen["tighter_burnin"]
-            + num_draws * chosen["steps_per_draw"]
+            chosen["pilot_evaluations"] + draws.attrs["gradient_evaluations"]
+            + draws.attrs.get("tighter_evaluations", 0)
         )  # fmt: skip
         return _of_draws(draws, evaluations)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -139,7 +140,7 @@ def settings_of(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} holds no settings of `creode calibrate` ({error}); run it again."
         ) from error
-    kernel = {"step_size": chosen.step_size, "friction": chosen.friction}
+    kernel = asdict(chosen.kernel)
     lengths = ("burnin", "draws", "steps_per_draw")
     return {
         "nbeta": chosen.nbeta,

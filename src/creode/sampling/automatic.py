@@ -98,9 +98,13 @@ def run_posterior(
 
 
 def with_tighter(draws: xr.DataTree, companion: xr.DataTree) -> xr.DataTree:
-    """The draws with `tighter_excess` (chain, tighter_draw), L(w) − L(w*) of the companion."""
+    """The draws with `tighter_excess` (chain, tighter_draw), L(w) − L(w*) of the companion.
+
+    The attribute tighter_evaluations says what it cost, in gradients of a chain.
+    """
     excess = (companion["loss"] - companion["init_loss"]).rename(draw="tighter_draw")
     root = draws.to_dataset().assign(tighter_excess=excess)
+    root.attrs["tighter_evaluations"] = companion.attrs["gradient_evaluations"]
     return xr.DataTree(root, children={name: node.copy() for name, node in draws.children.items()})
 
 

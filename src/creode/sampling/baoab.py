@@ -16,6 +16,8 @@ from typing import ClassVar
 from creode.sampling.kernel import Coordinates, Target, check_positive
 from creode.sampling.leapfrog import STRETCH, drift, kick, learn_masses, learns
 
+UNSTABLE = 2.0  # h √a, on a quadratic
+
 
 @dataclass(frozen=True, kw_only=True)
 class BAOAB:
@@ -51,9 +53,9 @@ class BAOAB:
         if self.relative_step is None:
             return
         check_positive("BAOAB", relative_step=self.relative_step)
-        if self.relative_step >= 2 or self.stiffness is not None:
+        if self.relative_step >= UNSTABLE or self.stiffness is not None:
             raise ValueError(
-                "BAOAB: relative_step must be below 2, where steps become unstable, and has no "
+                f"BAOAB: relative_step must be below {UNSTABLE:g}, where steps become unstable, and has no "
                 f"masses beside it; got {self.relative_step!r} with stiffness={self.stiffness!r}."
             )
 

@@ -4,38 +4,40 @@ The budget holds everything: PILOT_SHARE of it is set aside for the pilot; of th
 free and λ̂ is to be extrapolated, TIGHTER_SHARE goes to the companion at twice the tether
 (automatic.py); N, the gradients that are left, are those of a chain. The rule:
 
-* γ: the tether gives the weights the spread of a fresh initialisation, 1/fan-in, so it holds chains
-  where the network still computes something; times RAISE_GAMMA, again and again, while the largest
-  curvature where the chains are is more than MOST_GROWTH times h*, that at w*, or the loss grows
-  more slowly than the distance squared (locality below MIN_LOCALITY beyond doubt).
+* γ: the tether gives the weights the spread of a fresh initialisation, He's, 2/fan-in, so it holds
+  chains where the network still computes something; times RAISE_GAMMA, again and again, while the
+  loss grows more slowly than the distance squared (locality below MIN_LOCALITY beyond doubt).
 * nβ: the least of three.
-  - What the budget resolves, κ γ / (GUESS h*), κ = (N s/R)²: so stiff, over the tether, can the
-    stiffest direction be if a chain is to relax R = RELAXATIONS times along the flattest in N
-    steps. What nβ does not resolve biases λ̂, so more is better. It is fixed by the curvature at
-    w*, GUESS for what is added around it, so that nβ does not depend on where a pilot went.
+  - What the budget resolves, κ γ/h, κ = (N/R)²: so much stiffer than the tether can a direction be
+    if N steps of h √a = 1 are to last R = RELAXATIONS times 1/√γ. What nβ does not resolve biases
+    λ̂, so more is better. h is the curvature where the pilot's chains are, within h* and GUESS h*,
+    so that nβ does not depend on how far they went.
   - What noise leaves of that, 2 N HEAT/(R' ρ) · γ/h, where minibatches make noise of ρ times the
     gradient's power, with R' = NOISY_RELAXATIONS and h the curvature where the chains are.
   - WBIC's n_eff / log n_eff, with n_eff the samples' number in units of the information each
     carries: n tr H / tr Cov(∇ℓ_i), the covariance at w* and tr H from the mean gradient where the
     chains are; n for a well-specified log-likelihood, without bound where every sample is fitted
     exactly.
-* Step size s/√(nβ h + γ) of BAOAB, with h where the chains are; h starts at GUESS h*.
-* Friction: DAMPING √γ, above critical for the tether (or for the softest direction that N steps can
-  mix, where γ is less than that), or what keeps the heat of noise at HEAT, whichever is more.
+* Steps of BAOAB that answer to the curvature where the chain is (stride.py), h √a ≤ RELATIVE_STEP,
+  none longer than what h* allows. They cost STEP_COST gradients each: looks at the curvature, and
+  parts where it asks for them.
+* Friction: DAMPING √γ, critical for the tether (or for the softest direction that N steps can mix,
+  where γ is less than that), or what keeps the heat of noise at HEAT, whichever is more.
 
-Where w* itself is flat (seen from CLOSER, no more than FLAT of the curvature is left) the curvature
-where the chains are takes the place of GUESS h*, and nβ rises at most RAISE-fold from one round to
-the next. Where all data makes a gradient and it is 0 (STATIONARY), WBIC's limit is left out.
+Where w* itself is flat (seen from CLOSER, no more than FLAT of the curvature is left), h* is the
+curvature at weights that the tether lets the chain reach, h is h*, and nβ rises at most RAISE-fold
+from one round to the next. Where all data makes a gradient and it is 0 (STATIONARY), WBIC's limit
+is left out.
 
 The pilot runs rounds of ROUND_SHARE of the budget until ROUNDS in a row find nothing amiss, at most
 MOST_ROUNDS. A round whose chains are lost or hotter than MOST_TEMPERATURE starts again from w* with
-h RAISE times as large, so half the step.
+half the step, and if that fails too with a tighter tether.
 
 Here: the rule, the pilot, its result.
 Not here: what is measured at a point (landscape.py), the loop (engine.py).
 Sources: WBIC, Watanabe 2013 (arXiv:1208.6338); n_eff after Takeuchi's information criterion; heat
 of gradient noise in Langevin dynamics, T − 1 = ε nβ² tr Σ / (2 η tr 1). The combination is ours.
-Symbols: h curvature, h* at w*, s STEP, ρ noise, η friction, R relaxations, N gradients of a chain.
+Symbols: h curvature, h* at w*, a = nβh + γ, ρ noise, η friction, R relaxations, N steps of a chain.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -65,25 +68,26 @@ from creode.sampling.stride import MARGIN, SHARE
 SPREAD = 2.0  # of the weights' variance, times fan-in: He's initialisation
 RELATIVE_STEP = 1.1  # s, of the 2 at which a quadratic becomes unstable
 USUAL_STEP = RELATIVE_STEP * SHARE / MARGIN**0.5  # after burn-in
-RELAXATIONS = 67.0  # R, with exact gradients, of steps with s = 1 and no growth of the curvature
+STEP_COST = 1.2  # gradients: 1 + 1/EVERY, and parts
+RELAXATIONS = 85.0  # R, with exact gradients
 NOISY_RELAXATIONS = 8.0  # R, where the friction that noise needs sets the pace
-DAMPING = 3.0  # friction over √γ; 2 is critical: more slows the tether, less the loss
+DAMPING = 2.0  # friction over √γ, critical for the tether
 HEAT = 0.03  # of the stiffest directions, above temperature 1
 PILOT_SHARE = 0.2  # of the budget
 TIGHTER_SHARE = 0.33  # of what the pilot leaves, if λ̂ is to be extrapolated
 BURNIN_SHARE = 0.25
-DRAWS = 400
+MOST_DRAWS = 400
 ROUNDS = 3  # of the pilot, one after the other, that find nothing amiss
 MOST_ROUNDS = 8
 ROUND_SHARE = 0.03  # of the budget, steps of one round
 MIN_LOCALITY = 0.8  # 1 where the loss grows as the square of the distance, less where it flattens
 MOST_TEMPERATURE = 1.2  # above, the steps are too large; NaN is above
 RAISE_GAMMA = 1.4  # when a round shows that it was too small
-GUESS = 4.0  # the same, before it was measured
+GUESS = 4.0  # of the curvature from w* to where the chains are, before it was measured
 STATIONARY = 1e-6  # |∇L_n(w*)|² over that of a true parameter, below which w* is a minimum of L_n
 CLOSER = 0.25  # a second look at w*, from nearer
 FLAT = 0.25  # of the curvature left then; a Hessian leaves all of it, a quartic a sixteenth
-RAISE = 4.0  # of h, when chains are lost; of nβ from one round to the next
+RAISE = 4.0  # of h* where w* is flat, when chains are lost; of nβ from one round to the next
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,14 +103,14 @@ class Lengths:
     @classmethod
     def of(cls, auto: Auto, *, accompanied: bool) -> Lengths:
         """What is left of a budget after the pilot; `accompanied`: if λ̂ may be extrapolated."""
-        left = int(auto.budget * (1 - PILOT_SHARE))
+        left = int(auto.budget * (1 - PILOT_SHARE) / STEP_COST)
         tighter = int(left * TIGHTER_SHARE) if auto.extrapolate and accompanied else 0
         burnin, tighter_burnin = (int(steps * BURNIN_SHARE) for steps in (left - tighter, tighter))
         kept = left - tighter - burnin
-        steps_per_draw = kept // min(DRAWS, kept)
+        steps_per_draw = math.ceil(kept / MOST_DRAWS)
         return cls(
             burnin=burnin,
-            draws=min(DRAWS, kept),
+            draws=kept // steps_per_draw,
             steps_per_draw=steps_per_draw,
             tighter_burnin=tighter_burnin,
             tighter_draws=(tighter - tighter_burnin) // steps_per_draw,
@@ -114,7 +118,7 @@ class Lengths:
 
     @property
     def num_steps(self) -> int:
-        """Gradient evaluations of one chain, without its companion."""
+        """Steps of one chain, without its companion."""
         return self.burnin + self.draws * self.steps_per_draw
 
 
@@ -238,9 +242,9 @@ class _Pilot:
         still = STATIONARY * self._sample_noise / len(data)
         if schedule.batch_size == len(data) and at_anchor.signal <= still:
             self._sample_noise = 0.0
-        self._trace: float | None = None  # tr H
-        self._scale = GUESS * self._first_curvature()
-        self._curvature = self._scale  # where the chains are
+        self._traces: list[float] = []  # tr H, as each round saw it
+        self._first = self._first_curvature()
+        self._curvature = GUESS * self._first  # where the chains are
         self._relative_step = RELATIVE_STEP
         self.agreed = 0  # rounds in a row that found nothing amiss
 
@@ -259,12 +263,10 @@ class _Pilot:
             self._tighten()
             return
         self._curvature = max(curvature, self._curvature if self.agreed else 0.0)
-        if self._is_flat:
-            self._scale = self._curvature
         self.agreed += 1
         if seen.signal > 0:
             self._noise = seen.noise / seen.signal
-            self._trace = nbeta * seen.signal
+            self._traces.append(nbeta * seen.signal)
 
     def result(self) -> Calibration:
         """The settings that follow from what is believed in the end."""
@@ -307,9 +309,10 @@ class _Pilot:
     def _tighten(self) -> None:
         self._gamma *= RAISE_GAMMA
         self.agreed = 0
+        self._traces = []
         self._restart()
-        self._scale = GUESS * self._first_curvature()
-        self._curvature = self._scale
+        self._first = self._first_curvature()
+        self._curvature = GUESS * self._first
         self._relative_step = RELATIVE_STEP
 
     def _fail(self) -> None:
@@ -320,7 +323,7 @@ class _Pilot:
             return
         self._relative_step /= 2
         if self._is_flat:
-            self._scale = self._curvature = RAISE * self._curvature
+            self._first *= RAISE
         self._restart()
 
     def _settings(self) -> tuple[float, BAOAB]:
@@ -332,8 +335,7 @@ class _Pilot:
                 nbeta = min(nbeta, RAISE * self._nbeta)
         self._nbeta = nbeta
         stiffest = (nbeta * h + gamma) ** 0.5
-        least = self._scale if self._is_flat else self._scale / GUESS
-        longest = self._relative_step / (nbeta * least + gamma) ** 0.5
+        longest = self._relative_step / (nbeta * self._first + gamma) ** 0.5
         softest = max(gamma**0.5, stiffest / self._stiffness**0.5)  # that can be mixed
         friction = max(DAMPING * softest, USUAL_STEP * self._noise * stiffest / (2 * HEAT))
         return nbeta, BAOAB(
@@ -346,11 +348,17 @@ class _Pilot:
         return float((self._steps_left / RELAXATIONS) ** 2)
 
     @property
+    def _resolved(self) -> float:
+        """The curvature that nβ is made for: where the chains are, from 1 to GUESS times h*."""
+        most = self._first if self._is_flat else GUESS * self._first
+        return min(max(self._curvature, self._first), most)
+
+    @property
     def _information(self) -> float:
         """n_eff; infinite where the samples' gradients at w* do not differ."""
-        if self._trace is None or self._sample_noise <= 0:
+        if not self._traces or self._sample_noise <= 0:
             return math.inf
-        return len(self._posterior.data) * self._trace / self._sample_noise
+        return len(self._posterior.data) * fmean(self._traces) / self._sample_noise
 
     @property
     def _most_informed(self) -> float:
@@ -365,7 +373,7 @@ class _Pilot:
     def _limits(self) -> dict[str, float]:
         """The most that nβ can be, and for whose sake."""
         limits = {
-            "the budget": self._stiffness * self._gamma / self._scale,
+            "the budget": self._stiffness * self._gamma / self._resolved,
             "the information in the data": self._most_informed,
         }
         if self._noise:

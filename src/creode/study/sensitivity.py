@@ -2,8 +2,8 @@
 
 Each cell of a small grid is sampled afresh, from w*, by chains of its own, and read. A cell at
 (e, b, g) has inverse temperature b·nβ and localization g·γ, and e times the step that the rule of
-the automatic sampler gives *there*, s/√(nβh + γ): so ε moves the bias of the step and nothing else,
-and nβ and γ move the posterior and nothing else. Friction follows the rule too, with nβ and γ but
+the automatic sampler gives *there*, ∝ 1/√(nβh + γ): so ε moves the bias of the step and nothing
+else, and nβ and γ move the posterior and nothing else. Friction follows the rule too, with nβ and γ but
 not with e: where minibatches heat the chain, a larger step heats it more. Every cell runs for as
 many relaxation times of its tether as every other, so cells differ in what they sample and not in
 how well they mixed: steps go as η/(γε).
@@ -30,12 +30,12 @@ from creode.geometry.over_study import NOT_RUN
 from creode.geometry.plateau import plateau
 from creode.posterior import LocalPosterior
 from creode.sampling.automatic import run_posterior
-from creode.sampling.baoab import BAOAB
+from creode.sampling.baoab import BAOAB, UNSTABLE
 from creode.sampling.calibration import (
     BURNIN_SHARE,
     DAMPING,
     HEAT,
-    STEP,
+    USUAL_STEP,
     Calibration,
 )
 from creode.sampling.schedule import Execution, Schedule
@@ -78,7 +78,7 @@ class Grid:
     all three by the outermost factors; "full" is the product.
     """
 
-    epsilon: tuple[float, ...] = (0.5, 1.0, 2.0)
+    epsilon: tuple[float, ...] = (0.5, 1.0, 1.5)
     nbeta: tuple[float, ...] = (0.25, 1.0, 4.0)
     gamma: tuple[float, ...] = (0.5, 1.0, 2.0)
     cells: Literal["axes", "corners", "full"] = "axes"
@@ -173,7 +173,7 @@ def sensitivity(
     total = sum(cell.schedule.num_steps for cell in cells) * schedule.chains
 
     result = _empty(cells, calibration, NOT_RUN)
-    done = 0
+    done = evaluations = 0
     for cell in cells:
         draws = run_posterior(
             replace(posterior, nbeta=cell.nbeta, localization=cell.localization),
@@ -183,6 +183,7 @@ def sensitivity(
             on_progress=_report(on_progress, cell, done, total),
         )
         done += cell.schedule.num_steps * schedule.chains
+        evaluations += draws.attrs["gradient_evaluations"]
         reading = llc(draws)
         where = {name: result.get_index(name).get_loc(_place(name, cell)) for name in AXES}
         for name in (*READ, "ok", *WORDS):
@@ -197,7 +198,7 @@ def sensitivity(
         "batch_size": schedule.batch_size,
         "seed": schedule.seed,
         "num_cells": len(cells),
-        "gradient_evaluations": total // schedule.chains,  # of a chain, all cells
+        "gradient_evaluations": evaluations,  # of a chain, all cells
         **{
             name: draws.attrs[name]
             for name in ("component", "creode_version", "model_fingerprint", "data_fingerprint")
@@ -210,10 +211,16 @@ def settings_around(calibration: Calibration, grid: Grid, schedule: Schedule) ->
     """The settings of every cell, the choice first; γ is not varied where it is 0.
 
     Raises:
-        ValueError: nβ is 0.
+        ValueError: nβ is 0, or a step would be unstable.
     """
     if calibration.nbeta == 0:
         raise ValueError("nbeta is 0, so llc is 0 whatever the settings; give another nbeta.")
+    most = UNSTABLE / calibration.relative_step
+    if max(grid.epsilon) >= most:
+        raise ValueError(
+            f"epsilon goes up to {max(grid.epsilon):g}, where steps are unstable; these settings "
+            f"leave room below {most:.2g}."
+        )
     if calibration.localization == 0:
         grid = replace(grid, gamma=(1.0,))
     steps = grid.steps or max(
@@ -235,7 +242,11 @@ def _cell(factors: Factors, chosen: Calibration, steps: int, schedule: Schedule)
         factors=factors,
         nbeta=nbeta,
         localization=gamma,
-        kernel=BAOAB(step_size=step_size, friction=friction),
+        kernel=BAOAB(
+            step_size=step_size,
+            friction=friction,
+            relative_step=factors.epsilon * chosen.relative_step,
+        ),
         schedule=replace(
             schedule,
             burnin=burnin,
@@ -254,7 +265,7 @@ def _stiffest(chosen: Calibration, nbeta: float, gamma: float) -> float:
 def _friction(chosen: Calibration, stiffer: float, looser: float) -> float:
     """η of the rule: what damps the tether, ∝ √γ, or bounds the heat of noise, ∝ √(nβh + γ)."""
     here = _stiffest(chosen, chosen.nbeta, chosen.localization)
-    noisy = STEP * chosen.noise * here / (2 * HEAT)
+    noisy = USUAL_STEP * chosen.noise * here / (2 * HEAT)
     softest = DAMPING * math.sqrt(chosen.localization)
     damping = chosen.friction if noisy < 0.999 * chosen.friction else softest
     return max(damping * math.sqrt(looser), min(noisy, chosen.friction) * stiffer)
