@@ -50,6 +50,7 @@ def read(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seed", type=int, default=31, help="of the networks")
+    parser.add_argument("--depth", type=int, help="layers of each; default 2 to 12")
     parser.add_argument("--count", type=int, default=12, help="networks")
     parser.add_argument("--repeats", type=int, default=6, help="short runs of each")
     parser.add_argument("--budget", type=int, default=10_000, help="gradients of a chain")
@@ -59,7 +60,8 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     warnings.simplefilter("ignore")
     rows = []
-    for shape in shapes(given.count, least=30, most=2000, seed=given.seed):
+    sizes = {"least": 30, "most": 2000}
+    for shape in shapes(given.count, **sizes, seed=given.seed, depth=given.depth):
         net = shape.make(shape.widths[0])
         posterior = creode.LocalPosterior(net.model, net.task, net.data)
         plan = Plan(

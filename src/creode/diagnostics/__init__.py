@@ -1,4 +1,4 @@
-"""Can these draws be trusted: ESS, R-hat, MCSE, virial, temperature, locality, and a verdict.
+"""Can these draws be trusted: ESS, R-hat, MCSE, virial, temperature, heat, locality, and a verdict.
 
 Saved draws in, labelled numbers out; nothing here samples, and nothing here reads a quantity of
 interest (geometry/, response/).
@@ -8,6 +8,7 @@ from creode.diagnostics.convergence import convergence
 from creode.diagnostics.ess import ess
 from creode.diagnostics.evidence import Evidence, gather
 from creode.diagnostics.excess import excess_loss
+from creode.diagnostics.heat import heat
 from creode.diagnostics.locality import locality
 from creode.diagnostics.mcse import mcse
 from creode.diagnostics.rhat import rhat
@@ -25,6 +26,7 @@ __all__ = [
     "ess",
     "excess_loss",
     "gather",
+    "heat",
     "locality",
     "mcse",
     "rhat",

@@ -12,6 +12,7 @@ import xarray as xr
 from creode.diagnostics.drift import drift
 from creode.diagnostics.ess import ess
 from creode.diagnostics.excess import posterior_dataset
+from creode.diagnostics.heat import added_heat, heat
 from creode.diagnostics.rhat import rhat
 from creode.diagnostics.temperature import temperature
 from creode.diagnostics.trace import changes
@@ -28,7 +29,8 @@ def convergence(draws: xr.DataTree, trace: xr.DataArray) -> xr.Dataset:
     Returns:
         Over all chains, (): ess and rhat of the trace, rhat_distance of ‖w − w*‖² (it notices flat
         directions that the loss does not), drift (what that can be worth in the trace's mean, in
-        its unit), virial, virial_se, temperature, temperature_se, num_draws (per chain).
+        its unit), virial, virial_se, temperature, temperature_se, heat, heat_se (of the directions
+        that the loss resolves), num_draws (per chain).
         By chain, (chain,): failed (became non-finite, or has NaN anywhere but in the temperature),
         failed_at (the step, −1 if unknown or none), failed_draw (the first draw that is not finite,
         −1 if none), still (its distance to w* is the same at every draw), flat (its trace is).
@@ -51,6 +53,7 @@ def convergence(draws: xr.DataTree, trace: xr.DataArray) -> xr.Dataset:
             drift(trace, data["virial"].astype("float64")),
             virial(data["virial"]),
             temperature(data["temperature"]),
+            heat(added_heat(root).compute(), data["loss_virial"].astype("float64")),
         ],
         compat="override",
     ).where(whole)

@@ -23,6 +23,8 @@ OVER_CHAINS = (
     "virial_se",
     "temperature",
     "temperature_se",
+    "heat",
+    "heat_se",
 )
 
 
@@ -48,6 +50,8 @@ class Evidence:
     virial_se: float = NAN
     temperature: float = NAN
     temperature_se: float = NAN
+    heat: float = NAN  # of the directions that the loss resolves
+    heat_se: float = NAN
     # the reading
     llc: float = NAN
     llc_se: float = NAN

@@ -40,9 +40,11 @@ MAX_RHAT = 1.05
 MAX_DRIFTING_RHAT = 1.7
 
 # λ̂ of a quadratic is proportional to the virial of its stiff directions: a tenth of heating or of
-# missing spread is a tenth of λ̂, the size of differences that are read between checkpoints.
+# missing spread is a tenth of λ̂, the size of differences that are read between checkpoints. `heat`
+# is of those directions alone.
 VIRIAL_TOLERANCE = 0.1
 TEMPERATURE_TOLERANCE = 0.1
+HEAT_TOLERANCE = 0.1
 
 # A regular model with little localization has λ̂ = d/2, and heating within the virial's tolerance
 # lifts it above by as much.
@@ -203,6 +205,16 @@ def off_temperature(e: Evidence) -> str | None:
     return f"the kinetic temperature is {_pm(e.temperature, e.temperature_se)}, not 1: {advice}"
 
 
+def heated(e: Evidence) -> str | None:
+    """The directions of the loss are hotter than the rest, which the virial may not show."""
+    if not e.heat - BEYOND * e.heat_se > HEAT_TOLERANCE:
+        return None
+    return (
+        f"the step size and gradient noise add {e.heat:.0%} ± {e.heat_se:.0%} to llc, in the few "
+        "directions that it is made of: use a smaller step size or a larger batch"
+    )
+
+
 def below_zero(e: Evidence) -> str | None:
     """λ̂ < 0 of the sampled loss."""
     if e.on != "data" or not e.llc + BEYOND * e.llc_se < 0:
@@ -300,6 +312,7 @@ CHAIN_CHECKS: tuple[Check, ...] = (
     cold,
     hot,
     off_temperature,
+    heated,
 )
 LLC_CHECKS: tuple[Check, ...] = (below_zero, above_bound, left_basin, no_plateau, no_error)
 LLC_NOTES: tuple[Check, ...] = (control, other_loss_falls, wide_error, harmless_drift)

@@ -77,7 +77,7 @@ def llc(draws: xr.DataTree, on: str = "data") -> xr.Dataset:
             of a homogeneous potential with γ = 0. For a subset probe it is of the subset's own
             loss, whose gradient at w* is not 0 and adds to it; its error does not know of that.
         ess, rhat of the loss over draws; rhat_distance of ‖w − w*‖².
-        virial, virial_se, temperature, temperature_se: see diagnostics/.
+        virial, virial_se, temperature, temperature_se, heat, heat_se: see diagnostics/.
         locality, locality_se: of the sampled loss, whatever `on` is.
         mean_loss, init_loss: E[L(w)] and L(w*), nats per unit, on the same samples.
         num_parameters: d (a float, so that it can be NaN).

@@ -21,7 +21,7 @@ from creode.data import Samples
 from creode.sampling.baoab import BAOAB
 from creode.sampling.block import BatchLosses, Block, in_batches
 from creode.sampling.flat import FlatWeights
-from creode.sampling.kernel import Coordinates, Kernel, Target, Thermostat
+from creode.sampling.kernel import Coordinates, Kernel, Overdamped, Target, Thermostat, dot
 from creode.sampling.observables import LOSS, Observable
 from creode.sampling.prefix import Prefix
 from creode.sampling.probes import DATA_PROBE, Baseline, Probe
@@ -238,14 +238,17 @@ class Engine:
         """The scalars (C,) of the draw at the present weights; then the move, while at it."""
         problem = self._problem
         kernel, target, size = problem.kernel, problem.target, self._flat.size
-        radial, distance, kinetic = self._sums(), self._sums(), self._sums()
+        radial, distance, kinetic, heat = (self._sums() for _ in range(4))
+        burnin = problem.schedule.burnin
 
         def look(at: Coordinates) -> None:
             if kernel.has_momentum:
                 kinetic.add_(_kinetic(at))
+            elif isinstance(kernel, Overdamped):
+                heat.add_(kernel.heat(at, target, step=step, burnin=burnin))
             displacement = torch.sub(at.position, at.anchor, out=at.scratch)
-            radial.add_(_dot(displacement, at.gradient))
-            distance.add_(_dot(displacement, displacement))
+            radial.add_(dot(displacement, at.gradient))
+            distance.add_(dot(displacement, displacement))
 
         self._move(step, batch, look)
         loss_virial = target.nbeta * radial
@@ -256,6 +259,8 @@ class Engine:
         }
         if kernel.has_momentum:
             scalars["temperature"] = kinetic / size
+        elif isinstance(kernel, Overdamped):
+            scalars["step_heat"] = heat
         if self._window is not None:
             scalars |= self._window.close()
         return scalars
@@ -337,11 +342,6 @@ def _padded(size: int) -> int:
     return -(-size // 16) * 16
 
 
-def _dot(left: Tensor, right: Tensor) -> Tensor:
-    """Row-wise inner products (C,), accumulated over pieces in float64."""
-    return torch.stack([torch.dot(*rows) for rows in zip(left, right, strict=True)]).double()
-
-
 def _kinetic(at: Coordinates) -> Tensor:
     """‖p‖² of a piece, (C,)."""
-    return _dot(at.slots["momentum"], at.slots["momentum"])
+    return dot(at.slots["momentum"], at.slots["momentum"])

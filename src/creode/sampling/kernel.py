@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from creode.posterior import LocalPosterior
@@ -78,6 +79,18 @@ class Kernel(Protocol):
 
 
 @runtime_checkable
+class Overdamped(Kernel, Protocol):
+    """A kernel without momentum, which can tell what its step adds to the spread of the weights."""
+
+    def heat(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> Tensor:
+        """(nβ)² Σ (ε/4) (∂L_m)² of a piece, (C,) float64: what a step adds to E[(w − w*)·nβ∇L].
+
+        From E‖w'‖² = E‖w‖², in the metric of the step: E[(w − w*)·∇U] = d + (ε/4) E‖∇U_m‖².
+        """
+        ...
+
+
+@runtime_checkable
 class Thermostat(Kernel, Protocol):
     """A kernel that looks at the temperature ‖p‖²/d of whole chains in the course of a step.
 
@@ -94,6 +107,11 @@ class Thermostat(Kernel, Protocol):
     ) -> None:
         """Answer to ‖p‖²/d of each chain, (C,) float64, in the "chain" slots."""
         ...
+
+
+def dot(left: Tensor, right: Tensor) -> Tensor:
+    """Row-wise inner products (C,), accumulated over pieces in float64."""
+    return torch.stack([torch.dot(*rows) for rows in zip(left, right, strict=True)]).double()
 
 
 def check_positive(owner: str, **values: float) -> None:

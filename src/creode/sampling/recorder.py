@@ -23,7 +23,10 @@ from creode.sampling.comoments import CoMoments, block_of
 from creode.sampling.probes import Probe
 from creode.tasks import Losses
 
-SCALARS = ("loss", "init_loss", "excess_sq", "virial", "loss_virial", "distance_sq", "temperature")
+SCALARS = (
+    "loss", "init_loss", "excess_sq", "virial", "loss_virial", "distance_sq", "temperature",
+    "step_heat",
+)  # fmt: skip
 
 
 class _ProbeRecord:

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import torch
 
-from creode.sampling.kernel import Coordinates, Target, check_positive
+from creode.sampling.kernel import Coordinates, Target, check_positive, dot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +54,10 @@ class RMSPropSGLD:
     def move(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:
         """Update v, then the step above; with `freeze` v rests after burn-in (of at least 1)."""
         v = at.slots["second_moment"]
-        num_gradients = min(step + 1, max(burnin, 1)) if self.freeze else step + 1  # t
+        num_gradients = self._num_gradients(step, burnin)
         if num_gradients == step + 1:
             v.mul_(self.decay).addcmul_(at.gradient, at.gradient, value=1 - self.decay)
-        root = (1 - self.decay**num_gradients) ** 0.5 if self.bias_correction else 1.0  # √(v/v̂)
-        scale = self.step_size * root  # ε_t = scale / (√v + s root)
-        rsqrt = torch.sqrt(v, out=at.scratch).add_(self.floor * root).rsqrt_()
+        scale, rsqrt = self._metric(at, num_gradients)
         at.noise.mul_(rsqrt)
         metric = rsqrt.square_()  # ε_t / scale
         half = scale / 2
@@ -67,3 +65,20 @@ class RMSPropSGLD:
         at.position.addcmul_(at.anchor, metric, value=half * target.localization)
         at.position.addcmul_(at.gradient, metric, value=-half * target.nbeta)
         at.position.add_(at.noise, alpha=scale**0.5)  # √ε_t ξ
+
+    def heat(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> Tensor:
+        """(nβ)² Σ (ε_t/4) (∂L_m)² of a piece, (C,), in the metric that v gives as it stands."""
+        scale, rsqrt = self._metric(at, max(self._num_gradients(step, burnin), 1))
+        scaled = rsqrt.mul_(at.gradient)
+        return scale / 4 * target.nbeta**2 * dot(scaled, scaled)
+
+    def _num_gradients(self, step: int, burnin: int) -> int:
+        """t, the gradients that v holds once this step has taken its own."""
+        return min(step + 1, max(burnin, 1)) if self.freeze else step + 1
+
+    def _metric(self, at: Coordinates, num_gradients: int) -> tuple[float, Tensor]:
+        """A scale and, in the scratch, rsqrt with ε_t = scale · rsqrt² = scale/(√v + s root)."""
+        root = (1 - self.decay**num_gradients) ** 0.5 if self.bias_correction else 1.0  # √(v/v̂)
+        v = at.slots["second_moment"]
+        rsqrt = torch.sqrt(v, out=at.scratch).add_(self.floor * root).rsqrt_()
+        return self.step_size * root, rsqrt

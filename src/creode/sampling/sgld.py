@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
-from creode.sampling.kernel import Coordinates, Target, check_positive
+from creode.sampling.kernel import Coordinates, Target, check_positive, dot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,10 @@ class SGLD:
 
     def __post_init__(self) -> None:
         check_positive("SGLD", step_size=self.step_size)
+
+    def heat(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> Tensor:
+        """(nβ)² (ε/4) ‖∇L_m‖² of a piece, (C,)."""
+        return self.step_size / 4 * target.nbeta**2 * dot(at.gradient, at.gradient)
 
     def move(self, at: Coordinates, target: Target, *, step: int, burnin: int) -> None:
         """w' = w − ε/2 [nβ ∇L_m(w) + γ (w − w*)] + √ε ξ."""
