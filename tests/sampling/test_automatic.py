@@ -8,6 +8,7 @@ import creode
 from creode.sampling import BAOAB, Auto, Execution, Plan, Schedule, unit
 from creode.store import Store
 from creode.study import open_draws
+from creode.study.config import SamplerConfig
 from creode.testbeds import quadratic
 from oracles import llc_quadratic
 from sampling_cases import EIGENVALUES, assert_same, noisy_quadratic
@@ -91,3 +92,70 @@ def test_the_callers_model_leaves_as_it_came():
     automatic(testbed)
     for name, parameter in testbed.model.named_parameters():
         assert torch.equal(parameter, before[name])
+
+
+def read_to(error, *, mode, budget=8000, out=None, **options):
+    testbed = quadratic(EIGENVALUES, num_samples=4)
+    asked = creode.LocalPosterior(testbed.model, testbed.task, testbed.data)
+    sampler = Auto(budget=budget, relative_error=error)
+    return creode.sample(
+        asked, {"probe": testbed.data}, sampler=sampler, batch_size=4, out=out,
+        execution=Execution(mode=mode), **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["sequential", "vectorised"])
+def test_chains_end_once_the_error_asked_for_is_reached(mode):
+    whole, early, never = (read_to(error, mode=mode) for error in (None, 0.05, 1e-4))
+    assert "ended_by" not in whole.attrs
+    assert (early.attrs["ended_by"], never.attrs["ended_by"]) == ("standard error", "budget")
+    assert early.sizes["draw"] < whole.sizes["draw"] == never.sizes["draw"]
+    reading = creode.llc(early)
+    assert float(reading.llc_tethered_se) < (0.05 if mode == "vectorised" else 0.08) * 3.5
+    assert float(reading.ess) >= 100
+    assert early.attrs["gradient_evaluations"] < 0.9 * whole.attrs["gradient_evaluations"]
+
+
+def test_what_is_kept_of_chains_that_end_early_is_the_beginning_of_whole_ones():
+    whole, early = (read_to(error, mode="vectorised") for error in (None, 0.05))
+    draws = early.sizes["draw"]
+    for name in ("loss", "virial", "observed"):
+        assert np.array_equal(early[name].values, whole[name].values[:, :draws])
+    blocks = int(early["block_of_draw"].max()) + 1
+    probe = early["probes/probe"].to_dataset()
+    assert probe.sizes["block"] == blocks < whole["probes/probe"].sizes["block"]
+    trace = early["observed"].sel(observable="loss")
+    apart = trace - trace.mean("draw")
+    unit = early["probes/probe"]["loss"] - early["probes/probe"]["loss"].mean("draw")
+    by_hand = (apart * unit).sum("draw") / (draws - 1)
+    kept = probe["cov"].sel(observable="loss").mean("block")
+    np.testing.assert_allclose(kept.mean("sample"), by_hand, rtol=1e-6)
+
+
+def test_an_early_end_is_found_again_after_an_interruption(tmp_path):
+    whole = read_to(0.05, mode="sequential", chains=2, budget=4000)
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(done, total):
+        if done >= 1200:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        read_to(
+            0.05, mode="sequential", chains=2, budget=4000, out=str(tmp_path), on_progress=stop
+        )
+    again = read_to(0.05, mode="sequential", chains=2, budget=4000, out=str(tmp_path))
+    assert_same(whole, again)
+
+
+@pytest.mark.parametrize("error", [0, 1.0, -0.1, "small"])
+def test_an_error_that_is_none_is_refused(error):
+    with pytest.raises(ValueError, match="relative_error must be between 0 and 1"):
+        Auto(relative_error=error)
+
+
+def test_a_study_has_readings_of_one_length():
+    with pytest.raises(ValueError, match="leave out relative_error"):
+        SamplerConfig(name="auto", relative_error=0.1).build()

@@ -17,12 +17,15 @@ class Auto:
     """Kernel, step size, friction and schedule, and nβ and γ where they are "auto", by a pilot.
 
     The budget also decides how finely the posterior can be resolved: more gradient evaluations
-    allow a higher nβ at the same tether. With `extrapolate`, part of it goes to chains at twice the
+    allow a higher nβ at the same tether. With `relative_error` chains end as soon as the standard
+    error of λ̂ (at the localization sampled, of chance alone) is that share of it, or when the
+    budget is spent; the draws' attribute `ended_by` says which. With `extrapolate`, part of it goes to chains at twice the
     localization, where that is "auto", and `creode.llc` extrapolates to none.
     """
 
     budget: int = 20_000  # gradient evaluations of a chain, a fifth of them set aside for the pilot
     extrapolate: bool = True
+    relative_error: float | None = None  # Monte Carlo error over λ̂ at which chains may end early
 
     name: ClassVar[str] = "auto"
 
@@ -33,4 +36,10 @@ class Auto:
             raise ValueError(
                 f"sampler 'auto': budget must be a whole number ≥ {LEAST_BUDGET} of gradient "
                 f"evaluations a chain, got {self.budget!r}; 20000 is usual."
+            )
+        error = self.relative_error
+        if error is not None and not (isinstance(error, (int, float)) and 0 < error < 1):
+            raise ValueError(
+                f"sampler 'auto': relative_error must be between 0 and 1, got {error!r}; 0.02 asks "
+                "for a standard error of 2 % of llc."
             )

@@ -79,6 +79,7 @@ def run_posterior(
         kernel=chosen.kernel,
         schedule=chosen.schedule(plan.schedule),
         most_halvings=MOST_HALVINGS,
+        relative_error=plan.kernel.relative_error,
     )
     draws = run_chains(
         posterior, probes, plan, unit=unit, observables=observables, store=store,

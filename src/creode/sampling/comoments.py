@@ -30,6 +30,11 @@ def num_blocks(draws: int) -> int:
     return min(NUM_BLOCKS, draws)
 
 
+def ends_block(draws: int, of: int) -> bool:
+    """Whether so many draws, of all `of`, are whole blocks."""
+    return draws > 0 and block_of(draws, of) != block_of(draws - 1, of)
+
+
 def block_of(draw: Tensor | int, draws: int) -> Any:
     """The block that a draw is in."""
     return draw * num_blocks(draws) // draws
@@ -59,6 +64,12 @@ class CoMoments:
         across = (-1, *[1] * (excess.ndim - 1))
         for k, phi in enumerate(observed.unbind(1)):
             self._product[:, block, k].addcmul_(excess, phi.view(across))
+
+    def end(self, draws: int) -> None:
+        """No draws come after so many, the end of a block; blocks that would hold them go."""
+        kept = int(block_of(draws - 1, self._draws)) + 1
+        self._loss, self._observed = self._loss[:, :kept], self._observed[:, :kept]
+        self._product, self._count = self._product[:, :kept], self._count[:kept]
 
     def mean(self) -> Tensor:
         """Mean of ℓ over each chain, (C, B[, T]), not as a deviation."""

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import xarray as xr
 from torch import Tensor
 
 from creode.data import Samples
 from creode.sampling.baoab import BAOAB
 from creode.sampling.block import BatchLosses, Block, in_batches
+from creode.sampling.comoments import ends_block
 from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Coordinates, Kernel, Overdamped, Target, Thermostat, dot
 from creode.sampling.observables import LOSS, Observable
@@ -33,6 +35,7 @@ from creode.sampling.window import Window
 from creode.tasks import Batch, Losses
 
 Look = Callable[[Coordinates], None]
+Enough = Callable[[xr.DataArray], bool]  # given L(w) − L(w*) at the draws so far, (chain, draw)
 
 CHUNK = 1 << 17  # weights of a chain moved at a time; a multiple of 16, as the noise requires
 
@@ -122,19 +125,41 @@ class Engine:
         *,
         on_step: Callable[[int], None] | None = None,
         on_state: Callable[[Engine], None] | None = None,
+        enough: Enough | None = None,
     ) -> None:
-        """Run to the last draw. `on_step` hears of each step, `on_state` may take a snapshot."""
-        while self._step < self._problem.schedule.num_steps and not self._recorder.failed.all():
+        """Run to the last draw. `on_step` hears of each step, `on_state` may take a snapshot.
+
+        With `enough` the last draw may come earlier: it is asked at the end of each block of draws.
+        """
+        schedule = self._problem.schedule
+        while self._step < schedule.num_steps and not self._recorder.failed.all():
+            if enough is not None and self._may_end(enough):
+                return
             self._advance()
             if on_step is not None:
                 on_step(self._step)
             if on_state is not None:
                 on_state(self)
 
+    def _may_end(self, enough: Enough) -> bool:
+        schedule = self._problem.schedule
+        draws, since = divmod(self._step - schedule.burnin, schedule.steps_per_draw)
+        if since or not ends_block(draws, schedule.draws):
+            return False
+        if not enough(self._recorder.excess(draws)):
+            return False
+        self._recorder.end(draws)
+        return True
+
     def tree(self) -> Any:
         """The record of the block, an xarray.DataTree."""
         init = [observable.init for observable in self._problem.observables]
         return self._recorder.tree(self._first_chain, [0.0, *init] if self._observes else ())
+
+    @property
+    def num_steps(self) -> int:
+        """Steps taken so far."""
+        return self._step
 
     @property
     def stride(self) -> Stride | None:

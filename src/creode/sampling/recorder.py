@@ -51,6 +51,11 @@ class _ProbeRecord:
         if self.trace is not None:
             self.trace[:, draw] = values.float()
 
+    def end(self, draws: int) -> None:
+        self.moments.end(draws)
+        self.loss = self.loss[:, :draws]
+        self.trace = None if self.trace is None else self.trace[:, :draws]
+
     def state(self) -> dict[str, Any]:
         return {"moments": self.moments.state(), "loss": self.loss, "trace": self.trace}
 
@@ -77,6 +82,7 @@ class Recorder:
         observables: Sequence[str] = (),
     ) -> None:
         self._probes, self._names = list(probes), list(observables)
+        self._num_draws = draws
         self._scalars = {
             name: torch.full((chains, draws), torch.nan, dtype=torch.float64) for name in SCALARS
         }
@@ -121,6 +127,18 @@ class Recorder:
         """Chains (C,) that are no longer finite."""
         return self._failed_at >= 0
 
+    def excess(self, draws: int) -> xr.DataArray:
+        """L(w) − L(w*) at the first draws, dims (chain, draw), NaN where a chain failed."""
+        loss, init_loss = (self._scalars[name][:, :draws] for name in ("loss", "init_loss"))
+        return xr.DataArray((loss - init_loss).numpy(), dims=("chain", "draw"))
+
+    def end(self, draws: int) -> None:
+        """No draws come after so many, the end of a block of them."""
+        self._scalars = {name: values[:, :draws] for name, values in self._scalars.items()}
+        self._observed = self._observed[:, :draws]
+        for record in self._records.values():
+            record.end(draws)
+
     def state(self) -> dict[str, Any]:
         """Everything accumulated, for a snapshot."""
         return {
@@ -144,7 +162,7 @@ class Recorder:
             first_chain: the number of the block's first chain.
             init: the observables at w*, (K,).
         """
-        chains, draws = self._scalars["loss"].shape
+        chains, taken = self._scalars["loss"].shape
         coords = {"chain": np.arange(first_chain, first_chain + chains)}
         root = xr.Dataset(
             {name: (("chain", "draw"), values.numpy()) for name, values in self._scalars.items()},
@@ -155,7 +173,8 @@ class Recorder:
             root = root.assign_coords(observable=self._names)
             root["observed"] = (("chain", "draw", "observable"), self._observed.numpy())
             root["observed_init"] = ("observable", np.array(init, dtype=np.float64))
-            root["block_of_draw"] = ("draw", block_of(torch.arange(draws), draws).numpy())
+            blocks = block_of(torch.arange(taken), self._num_draws)
+            root["block_of_draw"] = ("draw", blocks.numpy())
         children = {
             f"probes/{probe.name}": self._probe_dataset(probe, coords) for probe in self._probes
         }

@@ -26,7 +26,8 @@ from creode.sampling.block import unit_losses
 from creode.sampling.borrow import borrowed
 from creode.sampling.choice import ResolvedMode, choose_mode, make_block
 from creode.sampling.control import ControlledBlock, gradient_of_all
-from creode.sampling.engine import Engine, Problem
+from creode.sampling.ending import end_of
+from creode.sampling.engine import Engine, Enough, Problem
 from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Kernel, Target
 from creode.sampling.memory import check_memory
@@ -59,6 +60,7 @@ class Plan:
     schedule: Schedule = field(default_factory=Schedule)
     execution: Execution = field(default_factory=Execution)
     most_halvings: int = 0  # of the step size, when a block of chains loses one of them
+    relative_error: float | None = None  # of λ̂, at which chains end before their last draw
     pairs: bool | None = None  # minibatches compared with themselves at w*; None: if affordable
 
     def record(self) -> dict[str, Any]:
@@ -140,6 +142,7 @@ def run_chains(
                 mode,
                 chains,
                 on_step=_report(on_progress, first, width, schedule),
+                enough=end_of(blocks, plan.relative_error, share=width / schedule.chains),
                 snapshots=partial(_snapshots, store, attempt),
             )
             if not bool((tree["failed_at"] >= 0).any()):
@@ -160,6 +163,7 @@ def _run_block(
     chains: Sequence[int],
     *,
     on_step: Callable[[int], None] | None,
+    enough: Enough | None,
     snapshots: Callable[[Engine], Callable[[Engine], None] | None],
 ) -> xr.DataTree:
     """One block of chains; its weights and gradients are gone when it returns."""
@@ -175,13 +179,17 @@ def _run_block(
         if of_all is not None:
             block = ControlledBlock(block, torch.cat(flat.anchor(0, flat.size)), of_all)
         engine = Engine(problem, block, flat, chains)
-        engine.run(on_step=on_step, on_state=snapshots(engine))
+        engine.run(on_step=on_step, on_state=snapshots(engine), enough=enough)
         tree: xr.DataTree = engine.tree()
     tree.attrs = _attrs(posterior, problem, plan, flat.size)
+    cost = 2 if schedule.control_variates else 1
+    tree.attrs["gradient_evaluations"] -= cost * (schedule.num_steps - engine.num_steps)
     if engine.stride is not None:
-        cost = 2 if schedule.control_variates else 1
         tree.attrs["gradient_evaluations"] += cost * engine.stride.extra
         tree.attrs["step_length"] = engine.stride.fixed
+    if plan.relative_error is not None:
+        all_drawn = tree.sizes["draw"] == schedule.draws
+        tree.attrs["ended_by"] = "budget" if all_drawn else "standard error"
     return tree
 
 

@@ -92,6 +92,11 @@ class SamplerConfig(BaseModel):
         ]
         if missing:
             raise ValueError(f"sampler {self.name!r} needs {', '.join(missing)}.")
+        if kind is Auto and given.get("relative_error") is not None:
+            raise ValueError(
+                "sampler 'auto': the readings of a study are of one length; leave out "
+                "relative_error and give a budget."
+            )
         if kind is Auto:  # a study's readings are compared with one another, at one nβ and γ
             given = {"extrapolate": False} | given
         return kind(**given)  # type: ignore[no-any-return]
