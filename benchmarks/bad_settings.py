@@ -47,7 +47,7 @@ def spoilt(testbed: Testbed, chosen: Calibration) -> Iterator[Spoilt]:
         localization=chosen.localization, burnin=chosen.burnin, draws=chosen.draws,
         steps_per_draw=chosen.steps_per_draw,
     )  # fmt: skip
-    large = replace(chosen.kernel, step_size=TOO_LARGE * chosen.step_size)
+    large = replace(chosen.kernel, step_size=TOO_LARGE * chosen.step_size, relative_step=None)
     stiffest = chosen.nbeta * chosen.curvature + chosen.localization
     sgld = SGLD(step_size=0.1 / stiffest)  # of the 4 at which a quadratic becomes unstable
     # the chosen schedule is BAOAB's, ten times too short for SGLD, so only the steps are spoilt

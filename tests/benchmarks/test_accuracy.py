@@ -26,7 +26,7 @@ import tuning  # noqa: E402
 from cases import TESTBEDS, Wanted, cases  # noqa: E402
 from networks import shapes  # noqa: E402
 
-from creode.sampling import Calibration  # noqa: E402
+from creode.sampling import BAOAB, Calibration  # noqa: E402
 from creode.testbeds import normal_crossing, quadratic  # noqa: E402
 from oracles import llc_quadratic, reduced_rank_llc  # noqa: E402
 
@@ -287,12 +287,13 @@ def test_tuning_counts_a_failure_as_an_error_of_all_of_it():
 def test_every_way_of_spoiling_differs_from_the_sound_choice():
     point = order().testbed
     chosen = Calibration(
-        nbeta=100.0, localization=5.0, step_size=0.01, friction=3.0, burnin=300, draws=400,
-        steps_per_draw=3, curvature=2.0, noise=0.0, information=None, pilot_evaluations=9,
+        nbeta=100.0, localization=5.0, step_size=0.01, relative_step=1.0, friction=3.0,
+        burnin=300, draws=400, steps_per_draw=3, curvature=2.0, noise=0.0, information=None,
+        pilot_evaluations=9,
     )  # fmt: skip
     ways = {bad.name: bad for bad in bad_settings.spoilt(point, chosen)}
     assert len(ways) == 7
-    assert ways["step × 100"].kernel.step_size == pytest.approx(1.0)
+    assert ways["step × 100"].kernel == BAOAB(step_size=1.0, friction=3.0)
     assert ways["no warm-up"].burnin == 0
     assert ways["ten draws"].draws == 10
     moved = ways["γ = 0 at a non-minimum"]

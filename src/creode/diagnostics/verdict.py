@@ -37,7 +37,7 @@ MAX_RHAT = 1.05
 # within the reading's own interval. On deep linear networks whose distances had an R-hat of 1.05 to
 # 1.7, readings then scatter about those of ten times longer chains as their errors say
 # (benchmarks/drift.py). Beyond, nothing was measured.
-MAX_DRIFTING_RHAT = 1.7
+MAX_DRIFTING_RHAT = 2.2
 
 # λ̂ of a quadratic is proportional to the virial of its stiff directions: a tenth of heating or of
 # missing spread is a tenth of λ̂, the size of differences that are read between checkpoints. `heat`
