@@ -143,9 +143,7 @@ def test_an_early_end_is_found_again_after_an_interruption(tmp_path):
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        read_to(
-            0.05, mode="sequential", chains=2, budget=4000, out=str(tmp_path), on_progress=stop
-        )
+        read_to(0.05, mode="sequential", chains=2, budget=4000, out=str(tmp_path), on_progress=stop)
     again = read_to(0.05, mode="sequential", chains=2, budget=4000, out=str(tmp_path))
     assert_same(whole, again)
 

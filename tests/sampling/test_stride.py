@@ -14,7 +14,7 @@ from creode.sampling.choice import make_block
 from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Target
 from creode.sampling.sequential import SequentialBlock
-from creode.sampling.stride import EVERY, FIRST_LOOKS, MARGIN, MOST_PARTS, SHARE, Stride
+from creode.sampling.stride import EVERY, FIRST_LOOKS, FORGET, MARGIN, MOST_PARTS, SHARE, Stride
 from creode.testbeds import quadratic
 from oracles import llc_quadratic
 from sampling_cases import EIGENVALUES, assert_same, draw, noisy_quadratic, posterior
@@ -56,7 +56,9 @@ def looked(testbed, *, looks=60, chains=3, **options):
     asked = posterior(testbed)
     flat = FlatWeights(asked.model, asked.selection())
     size = len(testbed.data)
-    batch = {n: c.expand(chains, *c.shape) for n, c in testbed.data.batch(torch.arange(size)).items()}
+    batch = {
+        n: c.expand(chains, *c.shape) for n, c in testbed.data.batch(torch.arange(size)).items()
+    }
     with borrowed(asked.model), torch.no_grad():
         block = make_block(asked, flat, Execution(), mode="vectorised", chains=chains)
         block.position += 0.1
@@ -88,6 +90,21 @@ def test_a_look_leaves_weights_and_gradient_to_the_bit():
     assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
 
 
+def test_a_stiffer_direction_across_the_one_followed_is_found():
+    testbed = quadratic(EIGENVALUES, num_samples=4)
+    asked = posterior(testbed)
+    flat = FlatWeights(asked.model, asked.selection())
+    batch = {n: c[None] for n, c in testbed.data.batch(torch.arange(4)).items()}
+    with borrowed(asked.model), torch.no_grad():
+        block = make_block(asked, flat, Execution(), mode="vectorised", chains=1)
+        block.differentiate(batch)
+        stride = stride_of(block)
+        stride._direction[0, 3] = 1.0  # an eigenvector, of 3
+        for number in range(1, 40):
+            stride.look(number * EVERY, batch, torch.ones_like(block.position))
+    assert float(stride._curvature[0]) == pytest.approx(4.0, rel=0.01)
+
+
 def test_looks_are_counted():
     stride, *_ = looked(quadratic(EIGENVALUES, num_samples=4), looks=5)
     assert stride.extra == FIRST_LOOKS + 4
@@ -107,6 +124,32 @@ def test_after_burnin_steps_have_one_length_and_parts_where_it_is_too_long():
     assert stride.parts(6)[0] == MOST_PARTS
 
 
+def test_the_first_half_of_burnin_does_not_count():
+    stride, *_ = looked(quadratic(EIGENVALUES, num_samples=4), burnin=10)
+    stride._curvature *= 100  # as if the way out from w* were stiff
+    for step in range(5):
+        stride.parts(step)
+    stride._curvature /= 100
+    usual = [stride.parts(step)[1] for step in range(5, 10)][-1]
+    assert stride.parts(10)[1] == pytest.approx(SHARE * usual)
+
+
+def test_what_was_stiff_is_forgotten_slowly_and_what_becomes_stiff_is_seen_at_once():
+    asked = hill_posterior()
+    flat = FlatWeights(asked.model, asked.selection())
+    batch = {"one": torch.ones(1, 4, dtype=torch.float64)}
+    seen = []
+    with borrowed(asked.model), torch.no_grad():
+        block = make_block(asked, flat, Execution(), mode="vectorised", chains=1)
+        stride = stride_of(block)
+        for number, place in enumerate((0.0, 3.0, 0.0, 0.0)):
+            block.position.fill_(place)
+            block.differentiate(batch)
+            stride.look(number * EVERY, batch, torch.ones_like(block.position))
+            seen.append(float(stride._curvature[0]))
+    assert seen == pytest.approx([1.0, 41.0, FORGET * 41, FORGET**2 * 41])
+
+
 def test_without_burnin_the_first_step_sets_the_length():
     stride, *_ = looked(quadratic(EIGENVALUES, num_samples=4), burnin=0)
     assert stride.parts(0)[1] == pytest.approx(SHARE * STIFFEST**-0.5, rel=0.02)
@@ -121,7 +164,7 @@ def test_one_chain_that_is_lost_does_not_stop_the_others():
 
 @pytest.mark.parametrize("batch_size", [4, 24])
 def test_on_a_quadratic_the_law_of_the_weights_is_exact(batch_size):
-    """With minibatches of equal gradients too: their noise would be another matter."""
+    """With minibatches too, whose gradients are all the same here: noise would heat."""
     testbed = quadratic(EIGENVALUES, num_samples=24, offset_scale=1.0)
     sampler = BAOAB(step_size=1.0, friction=8.0, relative_step=1.0)
     tree = draw(
@@ -195,7 +238,8 @@ def test_pieces_of_the_weights_do_not_matter(monkeypatch):
     assert_same(whole, draw(noisy_quadratic(), sampler=sampler))
 
 
-def test_a_run_that_was_stopped_continues_to_the_bit(tmp_path):
+@pytest.mark.parametrize("make", [hill_posterior, lambda: posterior(noisy_quadratic())])
+def test_a_run_that_was_stopped_continues_to_the_bit(make, tmp_path):
     sampler = BAOAB(step_size=0.3, friction=2.0, relative_step=0.4)
     options = {
         "sampler": sampler, "chains": 2, "draws": 30, "burnin": 30, "steps_per_draw": 4,
@@ -212,15 +256,13 @@ def test_a_run_that_was_stopped_continues_to_the_bit(tmp_path):
 
         return on_progress
 
-    whole = creode.sample(hill_posterior(), **options)
+    whole = creode.sample(make(), **options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("creode.store.Store.snapshot_due", lambda store: True)
         for at in (20, 77, 200):  # in burn-in, after it, in the second chain
             with pytest.raises(StoppedError):
-                creode.sample(
-                    hill_posterior(), out=str(tmp_path), on_progress=stop_at(at), **options
-                )
-    again = creode.sample(hill_posterior(), out=str(tmp_path), **options)
+                creode.sample(make(), out=str(tmp_path), on_progress=stop_at(at), **options)
+    again = creode.sample(make(), out=str(tmp_path), **options)
     assert_same(whole, again)
     assert whole.attrs["gradient_evaluations"] == again.attrs["gradient_evaluations"]
 

@@ -210,9 +210,9 @@ def grid_sentence(record: Mapping[str, Any]) -> str:
 def settings_sentence(record: Mapping[str, Any]) -> str:
     """The settings that a pilot chose, in a sentence."""
     form = (
-        "chosen: nβ = {nbeta:.3g}, γ = {localization:.3g}, BAOAB with steps of at most {step_size:.2g} and "
-        "friction {friction:.2g}, {burnin} steps of burn-in, {draws} draws {steps_per_draw} steps "
-        "apart, after a pilot of {pilot_evaluations} gradients a chain"
+        "chosen: nβ = {nbeta:.3g}, γ = {localization:.3g}, BAOAB with steps of at most "
+        "{step_size:.2g} and friction {friction:.2g}, {burnin} steps of burn-in, {draws} draws "
+        "{steps_per_draw} steps apart, after a pilot of {pilot_evaluations} gradients a chain"
     )
     limit = f"; nβ is held down by {record['limit']}" if record["limit"] else ""
     return form.format(**record) + limit

@@ -19,8 +19,9 @@ class Auto:
     The budget also decides how finely the posterior can be resolved: more gradient evaluations
     allow a higher nβ at the same tether. With `relative_error` chains end as soon as the standard
     error of λ̂ (at the localization sampled, of chance alone) is that share of it, or when the
-    budget is spent; the draws' attribute `ended_by` says which. With `extrapolate`, part of it goes to chains at twice the
-    localization, where that is "auto", and `creode.llc` extrapolates to none.
+    budget is spent; the draws' attribute `ended_by` says which. With `extrapolate`, part of the
+    budget goes to chains at twice the localization, where that is "auto", and `creode.llc`
+    extrapolates to none.
     """
 
     budget: int = 20_000  # gradient evaluations of a chain, a fifth of them set aside for the pilot

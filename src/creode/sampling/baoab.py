@@ -55,8 +55,9 @@ class BAOAB:
         check_positive("BAOAB", relative_step=self.relative_step)
         if self.relative_step >= UNSTABLE or self.stiffness is not None:
             raise ValueError(
-                f"BAOAB: relative_step must be below {UNSTABLE:g}, where steps become unstable, and has no "
-                f"masses beside it; got {self.relative_step!r} with stiffness={self.stiffness!r}."
+                f"BAOAB: relative_step must be below {UNSTABLE:g}, where steps are unstable, and "
+                f"has no masses beside it; got {self.relative_step!r} with "
+                f"stiffness={self.stiffness!r}."
             )
 
     def halved(self, times: int) -> BAOAB:

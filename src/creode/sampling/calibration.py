@@ -67,7 +67,7 @@ from creode.sampling.stride import MARGIN, SHARE
 
 SPREAD = 2.0  # of the weights' variance, times fan-in: He's initialisation
 RELATIVE_STEP = 1.1  # s, of the 2 at which a quadratic becomes unstable
-USUAL_STEP = RELATIVE_STEP * SHARE / MARGIN**0.5  # after burn-in
+USUAL_STEP: float = RELATIVE_STEP * SHARE / MARGIN**0.5  # after burn-in
 STEP_COST = 1.2  # gradients: 1 + 1/EVERY, and parts
 RELAXATIONS = 85.0  # R, with exact gradients
 NOISY_RELAXATIONS = 8.0  # R, where the friction that noise needs sets the pace
@@ -338,9 +338,7 @@ class _Pilot:
         longest = self._relative_step / (nbeta * self._first + gamma) ** 0.5
         softest = max(gamma**0.5, stiffest / self._stiffness**0.5)  # that can be mixed
         friction = max(DAMPING * softest, USUAL_STEP * self._noise * stiffest / (2 * HEAT))
-        return nbeta, BAOAB(
-            step_size=longest, friction=friction, relative_step=self._relative_step
-        )
+        return nbeta, BAOAB(step_size=longest, friction=friction, relative_step=self._relative_step)
 
     @property
     def _stiffness(self) -> float:

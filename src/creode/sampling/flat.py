@@ -70,7 +70,7 @@ class FlatWeights:
 
     @property
     def fan_in(self) -> float:
-        """Inputs of a unit (columns of a matrix), the mean over sampled weights of matrices, or 1."""
+        """Inputs of a unit (columns of a matrix), the mean over sampled weights; 1 without any."""
         total = size = 0.0
         for part in self.parts:
             if part.anchor.ndim > 1:

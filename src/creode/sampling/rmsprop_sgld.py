@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from creode.sampling.kernel import Coordinates, Target, check_positive, dot
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
+from torch import Tensor
+
 from creode.sampling.kernel import Coordinates, Target, check_positive, dot
 
 

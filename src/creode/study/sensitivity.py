@@ -1,9 +1,9 @@
 """Sensitivity: how λ̂ depends on the step size, nβ and γ around a choice of them.
 
-Each cell of a small grid is sampled afresh, from w*, by chains of its own, and read. A cell at
-(e, b, g) has inverse temperature b·nβ and localization g·γ, and e times the step that the rule of
-the automatic sampler gives *there*, ∝ 1/√(nβh + γ): so ε moves the bias of the step and nothing
-else, and nβ and γ move the posterior and nothing else. Friction follows the rule too, with nβ and γ but
+Each cell of a small grid is sampled afresh, from w*, by chains of its own, and read. A cell at (e,
+b, g) has inverse temperature b·nβ and localization g·γ, and e times the step that the rule of the
+automatic sampler gives *there*, ∝ 1/√(nβh + γ): so ε moves the bias of the step and nothing else,
+and nβ and γ move the posterior and nothing else. Friction follows the rule too, with nβ and γ but
 not with e: where minibatches heat the chain, a larger step heats it more. Every cell runs for as
 many relaxation times of its tether as every other, so cells differ in what they sample and not in
 how well they mixed: steps go as η/(γε).
