@@ -18,6 +18,7 @@ from __future__ import annotations
 import xarray as xr
 
 EXTRAPOLATION = 1.0  # standard error of the correction, in units of itself
+UNSEEN = 2.0  # σ; a shift up to so much can be there and not be seen
 
 
 def untether(
@@ -31,13 +32,13 @@ def untether(
 
     Returns:
         llc, llc_se: λ̂ + k s with k = max(0, 1 − σ²/s²), 0 for s < 0; the error is the Monte Carlo
-        one and EXTRAPOLATION × max(s, σ) for what the extrapolation may miss.
+        one and EXTRAPOLATION × max(s, UNSEEN σ) for what the extrapolation may miss.
         llc_tethered, llc_tethered_se: λ̂ at γ as it came. tether_shift, tether_shift_se: s, σ.
     """
     shift = llc - tighter
     chance_sq = llc_se**2 + tighter_se**2
     kept = (1 - chance_sq / shift.where(shift > 0) ** 2).clip(min=0).fillna(0.0)
-    missed = EXTRAPOLATION * shift.clip(min=chance_sq**0.5)
+    missed = EXTRAPOLATION * shift.clip(min=UNSEEN * chance_sq**0.5)
     variance = ((1 + kept) * llc_se) ** 2 + (kept * tighter_se) ** 2 + missed**2
     return xr.Dataset(
         {

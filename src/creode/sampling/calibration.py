@@ -4,7 +4,7 @@ The budget holds everything: PILOT_SHARE of it is set aside for the pilot; of th
 free and λ̂ is to be extrapolated, TIGHTER_SHARE goes to the companion at twice the tether
 (automatic.py); N, the gradients that are left, are those of a chain. The rule:
 
-* γ: the tether gives the weights the spread of a fresh initialisation, He's, 2/fan-in, so it holds
+* γ: the tether gives the weights the spread of a fresh initialisation, about 2/fan-in, so it holds
   chains where the network still computes something; times RAISE_GAMMA, again and again, while the
   loss grows more slowly than the distance squared (locality below MIN_LOCALITY beyond doubt).
 * nβ: the least of three.
@@ -49,6 +49,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from scipy.special import digamma
 from torch import Tensor
 
 from creode.posterior import LocalPosterior
@@ -65,14 +66,13 @@ from creode.sampling.randomness import stream_seed
 from creode.sampling.schedule import Execution, Schedule
 from creode.sampling.stride import MARGIN, SHARE
 
-SPREAD = 2.0  # of the weights' variance, times fan-in: He's initialisation
 RELATIVE_STEP = 1.1  # s, of the 2 at which a quadratic becomes unstable
 USUAL_STEP: float = RELATIVE_STEP * SHARE / MARGIN**0.5  # after burn-in
 STEP_COST = 1.2  # gradients: 1 + 1/EVERY, and parts
 RELAXATIONS = 85.0  # R, with exact gradients
 NOISY_RELAXATIONS = 8.0  # R, where the friction that noise needs sets the pace
 DAMPING = 2.0  # friction over √γ, critical for the tether
-HEAT = 0.03  # of the stiffest directions, above temperature 1
+HEAT = 0.08  # of the stiffest directions, above temperature 1
 PILOT_SHARE = 0.2  # of the budget
 TIGHTER_SHARE = 0.33  # of what the pilot leaves, if λ̂ is to be extrapolated
 BURNIN_SHARE = 0.25
@@ -223,7 +223,7 @@ class _Pilot:
         self._given_nbeta = _given(posterior.nbeta)
         given_gamma = _given(posterior.localization)
         self._gamma_is_free = given_gamma is None
-        self._gamma = flat.fan_in / SPREAD if given_gamma is None else given_gamma
+        self._gamma = natural_localization(flat) if given_gamma is None else given_gamma
         if self._gamma == 0 and self._given_nbeta is None:
             raise ValueError(
                 "localization=0 leaves no scale to choose nbeta by; give nbeta as a number, or "
@@ -366,7 +366,7 @@ class _Pilot:
 
     @property
     def _reach(self) -> float:
-        return float((self._gamma or self._flat.fan_in) ** -0.5)
+        return float((self._gamma or natural_localization(self._flat)) ** -0.5)
 
     def _limits(self) -> dict[str, float]:
         """The most that nβ can be, and for whose sake."""
@@ -433,6 +433,22 @@ class _Pilot:
     def _restart(self) -> None:
         self._block.position.copy_(self._anchor.expand_as(self._block.position))
         self._block.moved()
+
+
+def natural_localization(flat: FlatWeights) -> float:
+    """γ = exp ψ(f/2) of the fan-in f (columns of a matrix, inputs of a filter), about (f − 1)/2.
+
+    For W with weights N(0, 1/γ) and f rows and columns, E log ‖Wx‖² = log ‖x‖² + log(2/γ) + ψ(f/2):
+    at this γ it is log 2 a layer, as He's initialisation makes it in wide layers; in narrow ones the
+    mean of ‖Wx‖² is far above what is typical. The mean over the sampled weights of matrices; with
+    none, that of f = 1.
+    """
+    total = size = 0.0
+    for part in flat.parts:
+        if part.anchor.ndim > 1:
+            total += part.size * math.exp(digamma(part.anchor[0].numel() / 2))
+            size += part.size
+    return total / size if size else math.exp(digamma(0.5))
 
 
 def _given(value: float | str) -> float | None:

@@ -68,16 +68,6 @@ class FlatWeights:
             if part.index is not None
         }
 
-    @property
-    def fan_in(self) -> float:
-        """Inputs of a unit (columns of a matrix), the mean over sampled weights; 1 without any."""
-        total = size = 0.0
-        for part in self.parts:
-            if part.anchor.ndim > 1:
-                total += part.size * part.anchor.numel() / part.anchor.shape[0]
-                size += part.size
-        return total / size if size else 1.0
-
     def anchor_of(self, part: Part) -> Tensor:
         """w* of one part, (size,)."""
         return self._small_anchors[part.name] if part.index is not None else part.anchor.flatten()
