@@ -121,7 +121,7 @@ def test_without_a_tether_the_budget_still_sets_the_friction():
 def test_the_natural_tether_is_an_initialisations():
     net = deep_linear((10, 4, 6), 2, num_samples=10)
     found = chosen(net, batch_size=10, budget=400)
-    euler, harmonic = 0.5772156649, 1 + 1 / 2 + 1 / 3 + 1 / 4
+    euler, harmonic = 0.5772156649015329, 1 + 1 / 2 + 1 / 3 + 1 / 4
     typical = {10: math.exp(harmonic - euler), 4: math.exp(1 - euler)}  # exp ψ(fan-in/2)
     natural = (40 * typical[10] + 24 * typical[4]) / 64
     assert math.log(found.localization / natural, calibration.RAISE_GAMMA) == pytest.approx(

@@ -12,7 +12,7 @@ from creode.sampling import BAOAB, SGLD, Execution
 from creode.sampling.borrow import borrowed
 from creode.sampling.choice import make_block
 from creode.sampling.flat import FlatWeights
-from creode.sampling.kernel import Target
+from creode.sampling.kernel import Coordinates, Target
 from creode.sampling.sequential import SequentialBlock
 from creode.sampling.stride import EVERY, FIRST_LOOKS, FORGET, MARGIN, MOST_PARTS, SHARE, Stride
 from creode.testbeds import quadratic
@@ -278,6 +278,21 @@ def test_a_run_that_was_stopped_continues_to_the_bit(make, tmp_path):
 def test_what_cannot_be_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         BAOAB(step_size=1.0, friction=1.0, **settings)
+
+
+def test_a_stride_closes_the_step_before_and_opens_its_own():
+    """Kick (before + length)/2, drift length; with hardly any friction and no noise."""
+    w, p, g = (torch.tensor([row], dtype=torch.float64) for row in ([1.0, 2], [0.5, -1], [3.0, 4]))
+    before, length, nbeta, gamma = 0.1, 0.3, 5.0, 2.0
+    at = Coordinates(
+        position=w.clone(), gradient=g, anchor=torch.zeros(2, dtype=torch.float64),
+        noise=torch.zeros_like(w), scratch=torch.empty_like(w), slots={"momentum": p.clone()},
+    )  # fmt: skip
+    kernel = BAOAB(step_size=1.0, friction=1e-12, relative_step=1.0)
+    kernel.stride(at, Target(nbeta=nbeta, localization=gamma), before=before, length=length)
+    kicked = p - (before + length) / 2 * (nbeta * g + gamma * w)
+    assert torch.allclose(at.slots["momentum"], kicked)
+    assert torch.allclose(at.position, w + length * kicked)
 
 
 def test_half_a_step_is_half_of_both_bounds():
