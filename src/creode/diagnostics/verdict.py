@@ -34,9 +34,9 @@ MIN_ESS = 100.0
 MAX_RHAT = 1.05
 
 # Flat directions may drift where the reading does not mind: what their drift can be worth lies
-# within the reading's own interval. On deep linear networks whose distances had an R-hat of 1.05 to
-# 1.7, readings then scatter about those of ten times longer chains as their errors say
-# (benchmarks/drift.py). Beyond, nothing was measured.
+# within the reading's own interval. On deep linear networks whose distances had an R-hat up to 2.3,
+# readings then scatter about those of ten times longer chains as their errors say, nearly (rms z
+# 1.1 to 1.3), and are 1 to 2 % low; beyond they are wrong (benchmarks/drift.py).
 MAX_DRIFTING_RHAT = 2.2
 
 # λ̂ of a quadratic is proportional to the virial of its stiff directions: a tenth of heating or of

@@ -439,9 +439,9 @@ def natural_localization(flat: FlatWeights) -> float:
     """γ = exp ψ(f/2) of the fan-in f (columns of a matrix, inputs of a filter), about (f − 1)/2.
 
     For W with weights N(0, 1/γ) and f rows and columns, E log ‖Wx‖² = log ‖x‖² + log(2/γ) + ψ(f/2):
-    at this γ it is log 2 a layer, as He's initialisation makes it in wide layers; in narrow ones the
-    mean of ‖Wx‖² is far above what is typical. The mean over the sampled weights of matrices; with
-    none, that of f = 1.
+    at this γ it is log 2 a layer, as He's initialisation makes it in wide layers; in narrow ones
+    the mean of ‖Wx‖² is far above what is typical. The mean over the sampled weights of matrices;
+    with none, that of f = 1.
     """
     total = size = 0.0
     for part in flat.parts:

@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 
 from creode.posterior import LocalPosterior
 from creode.sampling import BAOAB, Auto, Plan, Schedule, run_posterior
-from creode.sampling.calibration import PILOT_SHARE, Lengths
+from creode.sampling.calibration import PILOT_SHARE, STEP_COST, Lengths
 from creode.sampling.observables import as_observables
 from creode.sampling.probes import as_probes, pairs_with_minibatches
 from creode.sampling.unit import decide_mode
@@ -119,9 +119,10 @@ def plan_study(study: StudyConfig) -> Cost:
         )
         more = scalars / TRIAL_DRAWS * (schedule.draws - TRIAL_DRAWS)
         disk.append(blocks * (size + SCALAR_BYTES * max(more, 0.0)))
-    step, draw = statistics.mean(per_step), statistics.mean(per_draw)
+    gradient, draw = statistics.mean(per_step), statistics.mean(per_draw)
+    step = gradient * STEP_COST if automatic else gradient
     each = schedule.num_steps * step + schedule.draws * draw + statistics.mean(setup)
-    pilot = PILOT_SHARE * plan.kernel.budget * step if isinstance(plan.kernel, Auto) else 0.0
+    pilot = PILOT_SHARE * plan.kernel.budget * gradient if isinstance(plan.kernel, Auto) else 0.0
     assert mode is not None
     return Cost(
         units=len(units),
