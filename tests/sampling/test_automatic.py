@@ -6,6 +6,8 @@ import torch
 
 import creode
 from creode.sampling import BAOAB, Auto, Execution, Plan, Schedule, unit
+from creode.sampling.ending import Limits
+from creode.sampling.stride import Stride
 from creode.store import Store
 from creode.study import open_draws
 from creode.study.config import SamplerConfig
@@ -94,7 +96,7 @@ def test_the_callers_model_leaves_as_it_came():
         assert torch.equal(parameter, before[name])
 
 
-def read_to(error, *, mode, budget=8000, out=None, **options):
+def read_to(error, *, mode, budget=3000, out=None, **options):
     testbed = quadratic(EIGENVALUES, num_samples=4)
     asked = creode.LocalPosterior(testbed.model, testbed.task, testbed.data)
     sampler = Auto(budget=budget, relative_error=error)
@@ -133,7 +135,7 @@ def test_what_is_kept_of_chains_that_end_early_is_the_beginning_of_whole_ones():
 
 
 def test_an_early_end_is_found_again_after_an_interruption(tmp_path):
-    whole = read_to(0.05, mode="sequential", chains=2, budget=4000)
+    whole = read_to(0.05, mode="sequential", chains=2, budget=3000)
 
     class StoppedError(Exception):
         pass
@@ -143,8 +145,8 @@ def test_an_early_end_is_found_again_after_an_interruption(tmp_path):
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        read_to(0.05, mode="sequential", chains=2, budget=4000, out=str(tmp_path), on_progress=stop)
-    again = read_to(0.05, mode="sequential", chains=2, budget=4000, out=str(tmp_path))
+        read_to(0.05, mode="sequential", chains=2, budget=3000, out=str(tmp_path), on_progress=stop)
+    again = read_to(0.05, mode="sequential", chains=2, budget=3000, out=str(tmp_path))
     assert_same(whole, again)
 
 
@@ -157,3 +159,24 @@ def test_an_error_that_is_none_is_refused(error):
 def test_a_study_has_readings_of_one_length():
     with pytest.raises(ValueError, match="leave out relative_error"):
         SamplerConfig(name="auto", relative_error=0.1).build()
+
+
+def test_a_run_whose_steps_come_in_many_parts_ends_within_its_budget(monkeypatch):
+    """Here every step is said to need three parts."""
+    whole = read_to(None, mode="vectorised", budget=3000)
+    parts = Stride.parts
+
+    def dearer(stride, step):
+        count, length = parts(stride, step)
+        return (3 * count, length / 3) if stride.fixed else (count, length)
+
+    monkeypatch.setattr(Stride, "parts", dearer)
+    cut = read_to(None, mode="vectorised", budget=3000)
+    assert cut.attrs["ended_by"] == "budget"
+    assert cut.sizes["draw"] < whole.sizes["draw"]
+    spent = cut.attrs["gradient_evaluations"] + cut.attrs["tighter_evaluations"]
+    assert 0.5 * 3000 < spent <= 3000
+
+
+def test_a_rule_without_limits_is_none():
+    assert Limits().rule([], share=1.0) is None

@@ -19,6 +19,7 @@ from creode.posterior import LocalPosterior
 from creode.sampling.auto import Auto
 from creode.sampling.baoab import BAOAB
 from creode.sampling.calibration import Calibration, calibrate
+from creode.sampling.ending import Limits
 from creode.sampling.observables import WeightFunction
 from creode.sampling.unit import (
     SINGLE_UNIT,
@@ -72,6 +73,7 @@ def run_posterior(
             "sampler 'auto' measures the noise of plain minibatch gradients; with "
             "control_variates give a kernel, nbeta and localization of your own."
         )
+    auto = plan.kernel
     chosen = find_calibration(posterior, probes, plan, store)
     posterior = replace(posterior, nbeta=chosen.nbeta, localization=chosen.localization)
     plan = replace(
@@ -79,11 +81,16 @@ def run_posterior(
         kernel=chosen.kernel,
         schedule=chosen.schedule(plan.schedule),
         most_halvings=MOST_HALVINGS,
-        relative_error=plan.kernel.relative_error,
+    )
+    # Readings of a study are of one length, whatever they cost.
+    left = auto.budget - chosen.pilot_evaluations if unit == SINGLE_UNIT else None
+    limits = Limits(
+        relative_error=auto.relative_error,
+        gradients=None if left is None else round(left * chosen.share_of_budget),
     )
     draws = run_chains(
-        posterior, probes, plan, unit=unit, observables=observables, store=store,
-        checkpoint=checkpoint, on_progress=on_progress,
+        posterior, probes, replace(plan, limits=limits), unit=unit, observables=observables,
+        store=store, checkpoint=checkpoint, on_progress=on_progress,
     )  # fmt: skip
     if not chosen.tighter_draws:
         return draws
@@ -91,8 +98,10 @@ def run_posterior(
     shorter = replace(
         plan.schedule, burnin=chosen.tighter_burnin, draws=chosen.tighter_draws, traces=()
     )
+    if left is not None:
+        limits = replace(limits, gradients=left - draws.attrs["gradient_evaluations"])
     companion = run_chains(
-        tighter, {}, replace(plan, schedule=shorter),
+        tighter, {}, replace(plan, schedule=shorter, limits=limits),
         unit=(*unit, TIGHTER), store=store,
     )  # fmt: skip
     return with_tighter(draws, companion)

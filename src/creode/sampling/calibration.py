@@ -149,6 +149,12 @@ class Calibration:
             step_size=self.step_size, friction=self.friction, relative_step=self.relative_step
         )
 
+    @property
+    def share_of_budget(self) -> float:
+        """The chains' share of what they and their companion have in common."""
+        own = self.burnin + self.draws * self.steps_per_draw
+        return own / (own + self.tighter_burnin + self.tighter_draws * self.steps_per_draw)
+
     def schedule(self, asked: Schedule) -> Schedule:
         """The schedule asked for, with the chosen lengths."""
         return replace(

@@ -12,7 +12,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import xarray as xr
@@ -21,7 +21,7 @@ from torch import Tensor
 from creode.data import Samples
 from creode.sampling.baoab import BAOAB
 from creode.sampling.block import BatchLosses, Block, in_batches
-from creode.sampling.comoments import ends_block
+from creode.sampling.comoments import ends_block, num_blocks
 from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Coordinates, Kernel, Overdamped, Target, Thermostat, dot
 from creode.sampling.observables import LOSS, Observable
@@ -35,7 +35,17 @@ from creode.sampling.window import Window
 from creode.tasks import Batch, Losses
 
 Look = Callable[[Coordinates], None]
-Enough = Callable[[xr.DataArray], bool]  # given L(w) − L(w*) at the draws so far, (chain, draw)
+
+
+class Spent(NamedTuple):
+    """Gradients of a chain, at the end of a block of draws."""
+
+    so_far: int
+    after_next: int  # block of draws, if it costs as much as those so far
+
+
+# Given L(w) − L(w*) at the draws so far, (chain, draw): why chains may end, or None.
+Enough = Callable[[xr.DataArray, Spent], str | None]
 
 CHUNK = 1 << 17  # weights of a chain moved at a time; a multiple of 16, as the noise requires
 
@@ -109,6 +119,8 @@ class Engine:
         )
         self._scratch = torch.empty_like(block.position[:, : self._chunk])
         self._step = 0
+        self._spent_in_burnin = 0
+        self.ended_by: str | None = None  # what ended the chains before their last draw
         for name, law in kernel.slots.items():
             if law == "normal":
                 for at in self._pieces():
@@ -129,7 +141,7 @@ class Engine:
     ) -> None:
         """Run to the last draw. `on_step` hears of each step, `on_state` may take a snapshot.
 
-        With `enough` the last draw may come earlier: it is asked at the end of each block of draws.
+        With `enough` chains may end before: it is asked at the end of each block of draws.
         """
         schedule = self._problem.schedule
         while self._step < schedule.num_steps and not self._recorder.failed.all():
@@ -144,9 +156,15 @@ class Engine:
     def _may_end(self, enough: Enough) -> bool:
         schedule = self._problem.schedule
         draws, since = divmod(self._step - schedule.burnin, schedule.steps_per_draw)
-        if since or not ends_block(draws, schedule.draws):
+        if draws == 0 and since == 0:
+            self._spent_in_burnin = self.evaluations
+        if since or draws == schedule.draws or not ends_block(draws, schedule.draws):
             return False
-        if not enough(self._recorder.excess(draws)):
+        spent = self.evaluations
+        blocks = draws * num_blocks(schedule.draws) / schedule.draws
+        more = (spent - self._spent_in_burnin) / blocks
+        self.ended_by = enough(self._recorder.excess(draws), Spent(spent, int(spent + more)))
+        if self.ended_by is None:
             return False
         self._recorder.end(draws)
         return True
@@ -157,9 +175,9 @@ class Engine:
         return self._recorder.tree(self._first_chain, [0.0, *init] if self._observes else ())
 
     @property
-    def num_steps(self) -> int:
-        """Steps taken so far."""
-        return self._step
+    def evaluations(self) -> int:
+        """Gradients of a chain asked for so far."""
+        return self._step + (0 if self._stride is None else self._stride.extra)
 
     @property
     def stride(self) -> Stride | None:
@@ -170,6 +188,7 @@ class Engine:
         """Everything the rest of the run depends on."""
         return {
             "step": self._step,
+            "spent_in_burnin": self._spent_in_burnin,
             "position": self._block.position,
             "slots": self._slots,
             "noise": self._noise.state(),
@@ -180,7 +199,7 @@ class Engine:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from `state`, with the same bits as if it had never stopped."""
-        self._step = state["step"]
+        self._step, self._spent_in_burnin = state["step"], state["spent_in_burnin"]
         self._block.position.copy_(state["position"])
         self._block.moved()
         for name, slot in self._slots.items():

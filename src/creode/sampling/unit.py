@@ -26,7 +26,7 @@ from creode.sampling.block import unit_losses
 from creode.sampling.borrow import borrowed
 from creode.sampling.choice import ResolvedMode, choose_mode, make_block
 from creode.sampling.control import ControlledBlock, gradient_of_all
-from creode.sampling.ending import end_of
+from creode.sampling.ending import BY_BUDGET, Limits
 from creode.sampling.engine import Engine, Enough, Problem
 from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Kernel, Target
@@ -60,7 +60,7 @@ class Plan:
     schedule: Schedule = field(default_factory=Schedule)
     execution: Execution = field(default_factory=Execution)
     most_halvings: int = 0  # of the step size, when a block of chains loses one of them
-    relative_error: float | None = None  # of λ̂, at which chains end before their last draw
+    limits: Limits = field(default_factory=Limits)  # where chains end before their last draw
     pairs: bool | None = None  # minibatches compared with themselves at w*; None: if affordable
 
     def record(self) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def run_chains(
                 mode,
                 chains,
                 on_step=_report(on_progress, first, width, schedule),
-                enough=end_of(blocks, plan.relative_error, share=width / schedule.chains),
+                enough=plan.limits.rule(blocks, share=width / schedule.chains),
                 snapshots=partial(_snapshots, store, attempt),
             )
             if not bool((tree["failed_at"] >= 0).any()):
@@ -183,13 +183,11 @@ def _run_block(
         tree: xr.DataTree = engine.tree()
     tree.attrs = _attrs(posterior, problem, plan, flat.size)
     cost = 2 if schedule.control_variates else 1
-    tree.attrs["gradient_evaluations"] -= cost * (schedule.num_steps - engine.num_steps)
+    tree.attrs["gradient_evaluations"] += cost * (engine.evaluations - schedule.num_steps)
     if engine.stride is not None:
-        tree.attrs["gradient_evaluations"] += cost * engine.stride.extra
         tree.attrs["step_length"] = engine.stride.fixed
-    if plan.relative_error is not None:
-        all_drawn = tree.sizes["draw"] == schedule.draws
-        tree.attrs["ended_by"] = "budget" if all_drawn else "standard error"
+    if engine.ended_by is not None or plan.limits.relative_error is not None:
+        tree.attrs["ended_by"] = engine.ended_by or BY_BUDGET
     return tree
 
 
