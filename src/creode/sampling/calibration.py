@@ -10,10 +10,10 @@ free and λ̂ is to be extrapolated, TIGHTER_SHARE goes to the companion at twic
 * nβ: the least of three.
   - What the budget resolves, κ γ/h, κ = (N/R)²: so much stiffer than the tether can a direction be
     if N steps of h √a = 1 are to last R = RELAXATIONS times 1/√γ. What nβ does not resolve biases
-    λ̂, so more is better. h is the curvature where the pilot's chains are, within h* and GUESS h*,
-    so that nβ does not depend on how far they went.
+    λ̂, so more is better. h is the curvature where the pilot's chains are, within h* and GUESS h*:
+    a lower nβ lets chains go farther, to where curvature is larger, and would so be lower yet.
   - What noise leaves of that, 2 N HEAT/(R' ρ) · γ/h, where minibatches make noise of ρ times the
-    gradient's power, with R' = NOISY_RELAXATIONS and h the curvature where the chains are.
+    gradient's power, with R' = NOISY_RELAXATIONS.
   - WBIC's n_eff / log n_eff, with n_eff the samples' number in units of the information each
     carries: n tr H / tr Cov(∇ℓ_i), the covariance at w* and tr H from the mean gradient where the
     chains are; n for a well-specified log-likelihood, without bound where every sample is fitted
@@ -382,7 +382,7 @@ class _Pilot:
         }
         if self._noise:
             noisy = 2 * self._steps_left * HEAT / (NOISY_RELAXATIONS * self._noise)
-            limits["the noise of minibatch gradients"] = noisy * self._gamma / self._curvature
+            limits["the noise of minibatch gradients"] = noisy * self._gamma / self._resolved
         return limits
 
     def _limit(self) -> str | None:
