@@ -26,7 +26,7 @@ SAYS = {
     "none_crossed": "",
     "harmless_drift": "",
     "no_plateau": "when the localization is doubled",
-    "nearly_flat": "when the localization is doubled",
+    "nearly_flat": "",
 }
 
 
