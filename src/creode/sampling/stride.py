@@ -69,16 +69,16 @@ class Stride:
         block = self._block
         here, gradient = block.position.clone(), block.gradient.clone()
         for _ in range(FIRST_LOOKS if step == 0 else 1):
-            stirred = self._direction + STIR * _unit(momentum)
-            self._direction = _unit(stirred)
+            self._direction.addcmul_(momentum, STIR / _length(momentum))
+            self._direction.div_(_length(self._direction))
             block.position.add_(self._direction, alpha=self._apart)
             block.moved()
             block.differentiate(batch)
             self.extra += 1
-            change = (block.gradient - gradient).div_(self._apart)  # H v
+            change = block.gradient.sub_(gradient).div_(self._apart)  # H v
             seen = torch.linalg.vector_norm(change, dim=1)
             self._curvature = torch.maximum(seen, FORGET * self._curvature)
-            self._direction = _unit(change)
+            self._direction.copy_(change).div_(_length(change))
             block.position.copy_(here)
         block.moved()
         block.gradient.copy_(gradient)
@@ -118,7 +118,7 @@ class Stride:
         self.extra = state["extra"]
 
 
-def _unit(vectors: Tensor) -> Tensor:
-    """Rows at length 1; rows of zeros as they are."""
+def _length(vectors: Tensor) -> Tensor:
+    """‖·‖ of each row, (C, 1); 1 for rows of zeros."""
     norm = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    return vectors / torch.where(norm > 0, norm, 1.0)
+    return torch.where(norm > 0, norm, 1.0)
