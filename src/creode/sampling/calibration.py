@@ -29,8 +29,8 @@ curvature at weights that the tether lets the chain reach, h is h*, and nβ rise
 from one round to the next. Where all data makes a gradient and it is 0 (STATIONARY), WBIC's limit
 is left out.
 
-The pilot runs rounds of ROUND_SHARE of the budget until ROUNDS in a row find nothing amiss, at most
-MOST_ROUNDS. A round whose chains are lost or hotter than MOST_TEMPERATURE starts again from w* with
+The pilot runs rounds of ROUND_SHARE of the budget until ROUNDS in a row find nothing amiss; after
+MOST_ROUNDS one is enough, and after twice as many it gives up. A round whose chains are lost or hotter than MOST_TEMPERATURE starts again from w* with
 half the step, and if that fails too with a tighter tether.
 
 Here: the rule, the pilot, its result.
@@ -82,7 +82,7 @@ MOST_ROUNDS = 8
 ROUND_SHARE = 0.03  # of the budget, steps of one round
 MIN_LOCALITY = 0.8  # 1 where the loss grows as the square of the distance, less where it flattens
 MOST_TEMPERATURE = 1.2  # above, the steps are too large; NaN is above
-RAISE_GAMMA = 1.4  # when a round shows that it was too small
+RAISE_GAMMA = 2.0  # when a round shows that it was too small
 GUESS = 4.0  # of the curvature from w* to where the chains are, before it was measured
 STATIONARY = 1e-6  # |∇L_n(w*)|² over that of a true parameter, below which w* is a minimum of L_n
 CLOSER = 0.25  # a second look at w*, from nearer
@@ -198,11 +198,11 @@ def calibrate(
     with borrowed(posterior.model):
         block = make_block(posterior, flat, execution, mode=mode, chains=chains)
         pilot = _Pilot(posterior, auto, schedule, block, flat)
-        for number in range(MOST_ROUNDS):
+        for number in range(2 * MOST_ROUNDS):
             pilot.round(number)
             if on_round is not None:
-                on_round(number + 1, MOST_ROUNDS)
-            if pilot.agreed >= ROUNDS:
+                on_round(min(number + 1, MOST_ROUNDS), MOST_ROUNDS)
+            if pilot.agreed >= (ROUNDS if number + 1 < MOST_ROUNDS else 1):
                 break
         return pilot.result()
 
