@@ -30,8 +30,9 @@ from one round to the next. Where all data makes a gradient and it is 0 (STATION
 is left out.
 
 The pilot runs rounds of ROUND_SHARE of the budget until ROUNDS in a row find nothing amiss; after
-MOST_ROUNDS one is enough, and after twice as many it gives up. A round whose chains are lost or hotter than MOST_TEMPERATURE starts again from w* with
-half the step, and if that fails too with a tighter tether.
+MOST_ROUNDS one is enough, and after twice as many it gives up. A round whose chains are lost or
+hotter than MOST_TEMPERATURE starts again from w* with half the step, and if that fails too with a
+tighter tether.
 
 Here: the rule, the pilot, its result.
 Not here: what is measured at a point (landscape.py), the loop (engine.py).
