@@ -430,7 +430,7 @@ class _Pilot:
         )
         engine = Engine(problem, self._block, self._flat, range(len(self._block.position)))
         engine.run()
-        self._steps += steps + (0 if engine.stride is None else engine.stride.extra)
+        self._steps += engine.evaluations
         drawn = engine.tree().to_dataset()
         self._temperature = float(drawn["temperature"].mean(skipna=False))
         virial = torch.from_numpy(drawn["loss_virial"].values)
