@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 
 from creode.diagnostics import convergence, ess, excess_loss, rhat
-from saved_draws import healthy_excess, tree
+from saved_draws import ar1, healthy_excess, tree
 
 
 def examined(draws):
@@ -73,3 +73,11 @@ def test_the_order_of_chains_does_not_matter():
     first, second = examined(draws), examined(turned)
     for name in ("ess", "rhat", "rhat_distance", "virial", "virial_se"):
         assert float(first[name]) == pytest.approx(float(second[name]), rel=1e-9), name
+
+
+def test_what_burnin_left_of_the_start_follows_from_its_length_in_draws():
+    excess = ar1((4, 20_000), 0.8, 5)
+    assert float(examined(tree(excess)).memory) == pytest.approx(0.8**10, rel=0.15)
+    assert float(examined(tree(excess, steps_per_draw=50)).memory) == pytest.approx(0.64, rel=0.1)
+    assert float(examined(tree(excess, burnin=0)).memory) == 1.0
+    assert np.isnan(examined(tree(excess, burnin=None)).memory)  # draws of unknown origin

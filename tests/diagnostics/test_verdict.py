@@ -40,6 +40,18 @@ SICK = {  # what differs from HEALTHY -> what the one reason must say
     "one chain": ({"num_chains": 1}, "one chain: whether others would agree"),
     "few draws": ({"num_draws": 3, "ess": float("nan")}, "3 draws per chain give no error"),
     "small ess": ({"ess": 41.6}, "the 4 × 200 draws are worth 42 independent ones"),
+    "no burn-in": (
+        {"memory": 1.0},
+        "the burn-in leaves 100% of the start at w*, which all chains share, to the first draw",
+    ),
+    "no minimum": (
+        {"descent": 1.1},
+        "draws reach a loss below that of w*, by 1.1 of llc = 10, which is too low by as much",
+    ),
+    "drift with nothing that holds": (
+        {"rhat_distance": 1.4, "drift": 0.01, "localization": 0.0},
+        "R-hat of the distance to w* is 1.40, above 1.05: flat directions still drift although",
+    ),
     "rhat": ({"rhat": 1.21}, "R-hat of the loss is 1.21, above 1.05"),
     "distance": ({"rhat_distance": 1.4}, "R-hat of the distance to w* is 1.40, above 1.05"),
     "cold": (
@@ -59,7 +71,7 @@ SICK = {  # what differs from HEALTHY -> what the one reason must say
         "the kinetic temperature is 0.5 ± 0.1, not 1: the momenta have not warmed up",
     ),
     "negative": (
-        {"llc": -3.0, "llc_se": 0.5, "locality": float("nan")},
+        {"llc": -3.0, "llc_se": 0.5, "locality": float("nan"), "descent": 4.0},
         "llc is -3 ± 0.5, below 0: w* is not a local minimum of this loss",
     ),
     "above d/2": (
@@ -103,6 +115,9 @@ TOLERATED = {  # departures within the tolerance, or within two errors of it
     "just enough draws": {"ess": 100.0},
     "a shift that can be extrapolated": {"tether_shift": 1.9},
     "drift the reading does not mind": {"rhat_distance": 1.4, "drift": 0.39},
+    "drift under a tether": {"rhat_distance": 1.4, "drift": 0.01, "localization": 1.0},
+    "a start nearly forgotten": {"memory": 0.09},
+    "a minimum but for little": {"descent": 0.9},
     "rhat at its threshold": {"rhat": 1.05, "rhat_distance": 1.05},
 }
 

@@ -288,6 +288,31 @@ def test_a_chain_that_never_moved_leaves_the_estimate_without_confidence():
     assert "chain 3 never moved" in out.reasons.item()
 
 
+def test_exact_losses_below_that_of_the_anchor_are_no_minimums():
+    excess = healthy_excess(llc=1.0) - 0.2 / NBETA
+    exact = llc(tree(excess, batch_size=1000))
+    assert not exact.ok
+    assert str(exact.reasons.item()).startswith(
+        "draws reach a loss below that of w*, by 0.2 of llc"
+    )
+    assert bool(llc(tree(excess)).ok)  # the lowest of minibatches says nothing
+    losses, init = unit_losses(3.0)  # nor does that of a probe, which need not be all of the data
+    of_probe = tree(excess, batch_size=1000, loss_from="probe")
+    lucky = probe(losses - 0.9 * (losses - init).mean(), init, population=300)
+    assert "below that of w*" not in str(llc(with_probe(of_probe, "data", lucky)).reasons.item())
+    assert bool(llc(tree(healthy_excess(llc=1.0), batch_size=1000)).ok)
+
+
+def test_without_a_tether_no_drift_is_harmless():
+    apart = np.arange(4)[:, None] + 2 * UNIFORM  # of the squared distances of the chains
+    held = llc(tree(healthy_excess(), distance_sq=apart))
+    assert bool(held.ok)
+    assert 1.2 < float(held.rhat_distance) < 2.2
+    free = llc(tree(healthy_excess(), distance_sq=apart, localization=0.0))
+    assert not free.ok
+    assert "flat directions still drift although the loss" in str(free.reasons.item())
+
+
 def test_with_the_loss_switched_off_the_reading_is_a_control():
     out = llc(tree(healthy_excess(), nbeta=0.0, loss_virial=np.zeros((4, 200))))
     assert float(out.llc) == 0

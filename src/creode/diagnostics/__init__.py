@@ -5,12 +5,14 @@ interest (geometry/, response/).
 """
 
 from creode.diagnostics.convergence import convergence
+from creode.diagnostics.descent import descent
 from creode.diagnostics.ess import ess
 from creode.diagnostics.evidence import Evidence, gather
 from creode.diagnostics.excess import excess_loss
 from creode.diagnostics.heat import heat
 from creode.diagnostics.locality import locality
 from creode.diagnostics.mcse import mcse
+from creode.diagnostics.memory import memory
 from creode.diagnostics.rhat import rhat
 from creode.diagnostics.running import autocorrelation, running_llc, traces
 from creode.diagnostics.temperature import temperature
@@ -23,12 +25,14 @@ __all__ = [
     "Verdict",
     "autocorrelation",
     "convergence",
+    "descent",
     "ess",
     "excess_loss",
     "gather",
     "heat",
     "locality",
     "mcse",
+    "memory",
     "rhat",
     "running_llc",
     "temperature",

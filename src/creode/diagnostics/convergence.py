@@ -13,6 +13,7 @@ from creode.diagnostics.drift import drift
 from creode.diagnostics.ess import ess
 from creode.diagnostics.excess import posterior_dataset
 from creode.diagnostics.heat import added_heat, heat
+from creode.diagnostics.memory import memory
 from creode.diagnostics.rhat import rhat
 from creode.diagnostics.temperature import temperature
 from creode.diagnostics.trace import changes
@@ -30,7 +31,8 @@ def convergence(draws: xr.DataTree, trace: xr.DataArray) -> xr.Dataset:
         Over all chains, (): ess and rhat of the trace, rhat_distance of ‖w − w*‖² (it notices flat
         directions that the loss does not), drift (what that can be worth in the trace's mean, in
         its unit), virial, virial_se, temperature, temperature_se, heat, heat_se (of the directions
-        that the loss resolves), num_draws (per chain).
+        that the loss resolves), memory (the share of the start that burn-in left; NaN where the
+        draws do not say how long it was), num_draws (per chain).
         By chain, (chain,): failed (became non-finite, or has NaN anywhere but in the temperature),
         failed_at (the step, −1 if unknown or none), failed_draw (the first draw that is not finite,
         −1 if none), still (its distance to w* is the same at every draw), flat (its trace is).
@@ -45,9 +47,11 @@ def convergence(draws: xr.DataTree, trace: xr.DataArray) -> xr.Dataset:
         finite = finite & xr.apply_ufunc(np.isfinite, data[name])
     failed = (data["failed_at"] >= 0) | ~finite.all("draw")
     whole = ~failed.any("chain")
+    size = ess(trace).rename("ess")
     over_chains = xr.merge(
         [
-            ess(trace).rename("ess"),
+            size,
+            _memory(root, size, trace),
             rhat(trace).rename("rhat"),
             rhat(data["distance_sq"]).rename("rhat_distance"),
             drift(trace, data["virial"].astype("float64")),
@@ -65,3 +69,10 @@ def convergence(draws: xr.DataTree, trace: xr.DataArray) -> xr.Dataset:
         still=~failed & ~changes(data["distance_sq"]),
         flat=~failed & ~changes(trace),
     )
+
+
+def _memory(root: xr.Dataset, size: xr.DataArray, trace: xr.DataArray) -> xr.DataArray:
+    """What burn-in left of the start."""
+    steps = float(root.attrs.get("burnin", np.nan))
+    burnin = steps / float(root.attrs.get("steps_per_draw", np.nan))
+    return memory(size, num_draws=trace.size, burnin=burnin)

@@ -19,6 +19,7 @@ OVER_CHAINS = (
     "ess",
     "rhat",
     "rhat_distance",
+    "memory",
     "virial",
     "virial_se",
     "temperature",
@@ -43,9 +44,11 @@ class Evidence:
     still_chain: int = -1  # the first of them
     num_flat: int = 0  # chains with the same loss at every draw
     nbeta: float = NAN
+    localization: float = NAN
     ess: float = NAN
     rhat: float = NAN
     rhat_distance: float = NAN
+    memory: float = NAN  # share of the start that burn-in left
     virial: float = NAN
     virial_se: float = NAN
     temperature: float = NAN
@@ -56,6 +59,7 @@ class Evidence:
     llc: float = NAN
     llc_se: float = NAN
     num_parameters: float = NAN  # d, sampled weights
+    descent: float = NAN  # what llc lacks because draws lie below L(w*)
     drift: float = NAN  # what unmixed flat directions can be worth in llc
     locality: float = NAN
     locality_se: float = NAN

@@ -33,6 +33,10 @@ MIN_ESS = 100.0
 # chains; at 1.05 chains disagree by a third of their spread.
 MAX_RHAT = 1.05
 
+# A tenth of the start: the first draws are a tenth too low, and soon none. Chains that were not
+# warmed up have all of it.
+MAX_MEMORY = 0.1
+
 # Flat directions may drift where the reading does not mind: what their drift can be worth lies
 # within the reading's own interval. On deep linear networks whose distances had an R-hat up to 2.3,
 # readings then scatter about those of ten times longer chains as their errors say, nearly (rms z
@@ -45,6 +49,9 @@ MAX_DRIFTING_RHAT = 2.2
 VIRIAL_TOLERANCE = 0.1
 TEMPERATURE_TOLERANCE = 0.1
 HEAT_TOLERANCE = 0.1
+
+# What λ̂ lacks at the least, since draws found a loss below L(w*).
+DESCENT_TOLERANCE = 0.1
 
 # A regular model with little localization has λ̂ = d/2, and heating within the virial's tolerance
 # lifts it above by as much.
@@ -130,6 +137,16 @@ def few_draws(e: Evidence) -> str | None:
     )
 
 
+def cold_start(e: Evidence) -> str | None:
+    """The first draws still remember that every chain started at w*."""
+    if not e.memory > MAX_MEMORY:
+        return None
+    return (
+        f"the burn-in leaves {e.memory:.0%} of the start at w*, which all chains share, to the "
+        "first draw: use a longer burn-in"
+    )
+
+
 def disagreeing_chains(e: Evidence) -> str | None:
     """The chains' losses disagree, or drift."""
     if not e.rhat > MAX_RHAT:
@@ -166,10 +183,11 @@ def _loss_has_converged(e: Evidence) -> bool:
 
 
 def _drifts_harmlessly(e: Evidence) -> bool:
-    """The loss has converged, the spread is right on average, and the reading hardly minds."""
+    """The loss has converged, the spread is bounded and right, and the reading hardly minds."""
     spread_is_right = abs(e.virial - 1) <= VIRIAL_TOLERANCE + BEYOND * e.virial_se
     hidden = e.drift <= BEYOND * e.llc_se and e.rhat_distance <= MAX_DRIFTING_RHAT
-    return _loss_has_converged(e) and spread_is_right and hidden
+    held = e.localization != 0  # without a tether there may be no spread to come to
+    return held and _loss_has_converged(e) and spread_is_right and hidden
 
 
 def cold(e: Evidence) -> str | None:
@@ -223,6 +241,17 @@ def below_zero(e: Evidence) -> str | None:
         f"llc is {_pm(e.llc, e.llc_se)}, below 0: w* is not a local minimum of this loss, "
         "which falls around it, so train further, or check that the data and the task are those of "
         "training"
+    )
+
+
+def not_lowest(e: Evidence) -> str | None:
+    """Draws found a lower loss than that of w*, though λ̂ is not below 0."""
+    if e.on != "data" or below_zero(e) or not e.descent > DESCENT_TOLERANCE * abs(e.llc):
+        return None
+    return (
+        f"draws reach a loss below that of w*, by {e.descent:.2g} of llc = {e.llc:.3g}, which is "
+        "too low by as much: w* is not a minimum of this loss, so train further, or check that "
+        "the data and the task are those of training"
     )
 
 
@@ -307,6 +336,7 @@ CHAIN_CHECKS: tuple[Check, ...] = (
     flat_loss,
     one_chain,
     few_draws,
+    cold_start,
     disagreeing_chains,
     disagreeing_distances,
     cold,
@@ -314,7 +344,14 @@ CHAIN_CHECKS: tuple[Check, ...] = (
     off_temperature,
     heated,
 )
-LLC_CHECKS: tuple[Check, ...] = (below_zero, above_bound, left_basin, no_plateau, no_error)
+LLC_CHECKS: tuple[Check, ...] = (
+    below_zero,
+    not_lowest,
+    above_bound,
+    left_basin,
+    no_plateau,
+    no_error,
+)
 LLC_NOTES: tuple[Check, ...] = (control, other_loss_falls, wide_error, harmless_drift)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import xarray as xr
 
 from creode.diagnostics.convergence import convergence
+from creode.diagnostics.descent import descent
 from creode.diagnostics.evidence import OVER_CHAINS, gather
 from creode.diagnostics.excess import excess_loss, posterior_dataset, probe_dataset
 from creode.diagnostics.locality import locality
@@ -77,7 +78,7 @@ def llc(draws: xr.DataTree, on: str = "data") -> xr.Dataset:
             of a homogeneous potential with γ = 0. For a subset probe it is of the subset's own
             loss, whose gradient at w* is not 0 and adds to it; its error does not know of that.
         ess, rhat of the loss over draws; rhat_distance of ‖w − w*‖².
-        virial, virial_se, temperature, temperature_se, heat, heat_se: see diagnostics/.
+        virial, virial_se, temperature, temperature_se, heat, heat_se, memory: see diagnostics/.
         locality, locality_se: of the sampled loss, whatever `on` is.
         mean_loss, init_loss: E[L(w)] and L(w*), nats per unit, on the same samples.
         num_parameters: d (a float, so that it can be NaN).
@@ -121,8 +122,13 @@ def _llc_of_posterior(draws: xr.DataTree, *, on: str) -> xr.Dataset:
         num_parameters=float(root.attrs["num_parameters"]),
     )
     scalars = {name: float(reading[name]) for name in JUDGED}
-    drift = nbeta * float(chains["drift"])
-    judged = verdict(gather(chains, nbeta=nbeta, on=on, drift=drift, **scalars))
+    beside = {
+        "nbeta": nbeta,
+        "localization": float(root.attrs.get("localization", np.nan)),
+        "drift": nbeta * float(chains["drift"]),
+        "descent": nbeta * float(descent(own["excess"])) if _is_exact(root) else np.nan,
+    }
+    judged = verdict(gather(chains, on=on, **beside, **scalars))
     reading = reading.assign(ok=judged.ok, reasons=judged.reasons, notes=judged.notes)
     reading.attrs = _provenance(draws, on)
     return reading
@@ -172,6 +178,12 @@ def _subset_variance(draws: xr.DataTree, on: str) -> float:
     if on == "data" and draws.attrs.get("loss_from", "minibatch") == "minibatch":
         return 0.0
     return subsample_variance(probe_dataset(draws, on))
+
+
+def _is_exact(root: xr.Dataset) -> bool:
+    """Whether losses are of all the data, so that they have no noise."""
+    of_batches = root.attrs.get("loss_from", "minibatch") == "minibatch"
+    return of_batches and bool(root.attrs.get("batch_size", 0) == root.attrs.get("num_samples"))
 
 
 def _by_chain(excess: xr.DataArray, failed: xr.DataArray, nbeta: float) -> xr.DataArray:
