@@ -10,6 +10,7 @@ from torch import nn
 
 import creode
 from creode.sampling import Auto, Calibration, Execution, Schedule, calibrate, calibration
+from creode.sampling.flat import FlatWeights
 from creode.store import Store
 from creode.testbeds import deep_linear, quadratic
 from oracles import llc_quadratic
@@ -158,6 +159,41 @@ def test_the_choice_is_recorded_and_taken_up(tmp_path):
     assert_same(whole, fresh)  # the pilot replays from the seed
 
 
+def test_a_loss_with_much_noise_is_not_taken_for_a_basin_that_chains_leave():
+    testbed = deep_linear((20, 14, 26), 12, num_samples=5000, seed=0, dtype=torch.float32)
+    found = chosen(testbed, batch_size=64, budget=20_000)
+    exact = chosen(testbed, batch_size=5000, budget=500)
+    assert found.localization == exact.localization  # never raised
+    assert found.relative_step == calibration.RELATIVE_STEP  # nor the step halved
+    assert found.noise > 0.1
+
+
+class Well(nn.Module):
+    """10 (1 − exp(−k |w|²/20)): curvature k within √(10/k) of w* = 0, flat beyond."""
+
+    def __init__(self, stiffness, dimensions=400):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(dimensions))
+        self.stiffness = stiffness
+
+    def forward(self):
+        return 10 * (1 - torch.exp(-self.stiffness * self.weight.square().sum() / 20))
+
+
+@pytest.mark.parametrize(("budget", "share"), [(4000, 0.25), (10_000, 0.2)])
+def test_a_narrow_basin_asks_for_a_tether_that_holds_chains_and_little_for_finding_it(
+    budget, share
+):
+    posterior = creode.LocalPosterior(
+        Well(100.0), lambda model, batch: model() + batch["x"], {"x": torch.zeros(4)}
+    )
+    found = calibrate(posterior, Auto(budget=budget), Schedule(batch_size=4), SEQUENTIAL)
+    natural = calibration.natural_localization(FlatWeights(posterior.model, posterior.selection()))
+    assert found.localization > 4 * natural
+    assert 400 / (found.localization + 100 * found.nbeta) < 10 / 100  # |w|² within the basin
+    assert found.pilot_evaluations < share * budget
+
+
 def test_the_pilot_leaves_the_model_as_it_came():
     testbed = noisy_quadratic()
     before = {name: p.detach().clone() for name, p in testbed.model.named_parameters()}
@@ -171,6 +207,8 @@ def test_the_pilot_costs_at_most_a_fifth_of_the_run():
     for budget in (2000, 10_000):
         found = chosen(quadratic(EIGENVALUES, num_samples=4), batch_size=4, budget=budget)
         assert found.pilot_evaluations <= 0.2 * budget
+    small = chosen(quadratic(EIGENVALUES, num_samples=4), batch_size=4, budget=400)
+    assert small.pilot_evaluations < 0.35 * 400  # what it looks at costs what it costs
 
 
 def test_a_run_stays_within_its_budget():

@@ -12,6 +12,7 @@ import creode
 from creode.sampling import Calibration, Execution, Schedule, calibration
 from creode.sampling.automatic import run_posterior
 from creode.sampling.unit import Plan
+from creode.store import Store
 from creode.study import Grid, sensitivity
 from creode.study.sensitivity import LEAST_STEPS, settings_around
 from creode.testbeds import quadratic
@@ -149,6 +150,38 @@ def test_a_cell_is_the_same_whatever_the_grid_around_it():
         xr.testing.assert_equal(few[name], shared[name])
 
 
+def test_an_interrupted_grid_goes_on_and_a_larger_one_samples_only_what_is_new(tmp_path):
+    testbed = noisy_quadratic()
+    posterior = creode.LocalPosterior(testbed.model, testbed.task, testbed.data)
+    sampled = []
+
+    def read(where, cells="axes", stop=math.inf):
+        sampled.clear()
+
+        def watch(cell, done, total):
+            if cell not in sampled:
+                sampled.append(cell)
+            if len(sampled) > stop:
+                raise KeyboardInterrupt
+
+        with Store.open(tmp_path / where, {"kind": "sensitivity"}) as store:
+            return sensitivity(
+                posterior, choice(), grid=Grid(cells=cells, steps=60), execution=SEQUENTIAL,
+                schedule=Schedule(chains=2, batch_size=8), store=store, on_progress=watch,
+            )  # fmt: skip
+
+    whole = read("whole")
+    assert len(sampled) == 7
+    with pytest.raises(KeyboardInterrupt):
+        read("parts", stop=4)
+    xr.testing.assert_identical(read("parts"), whole)
+    assert len(sampled) == 3
+    more = read("parts", "corners")
+    assert len(sampled) == 8
+    shared = more["reasons"].where(whole["reasons"] != "not run", drop=True)
+    assert (shared != "not run").all()
+
+
 def test_a_cell_is_what_its_settings_alone_give():
     testbed = noisy_quadratic()
     grid = around(testbed, batch_size=8, steps=80, cells="axes")
@@ -157,7 +190,7 @@ def test_a_cell_is_what_its_settings_alone_give():
         testbed.model, testbed.task, testbed.data, nbeta=cell.nbeta, localization=cell.localization
     )
     plan = Plan(kernel=cell.kernel, schedule=cell.schedule, execution=SEQUENTIAL)
-    draws = run_posterior(posterior, {}, plan, unit=("sensitivity", cell.factors.label))
+    draws = run_posterior(posterior, {}, plan, unit=("sensitivity", cell.factors.slug))
     here = grid.sel(epsilon=cell.factors.epsilon, nbeta=cell.nbeta, gamma=cell.localization)
     assert float(here["llc"]) == float(creode.llc(draws).llc)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +31,7 @@ from creode.cli.options import (
 
 if TYPE_CHECKING:
     from creode.sampling import Calibration
+    from creode.store import Store
     from creode.study import Grid, StudyConfig
 
 
@@ -61,7 +63,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a command's parameters are its option
         bool,
         typer.Option(
             "--grid",
-            help="Also sample around the choice, at other step sizes, nβ and γ: about four runs.",
+            help="Also sample around the choice, at other step sizes, nβ and γ: about four runs. "
+            "Interrupted, it goes on from the draws beside the settings.",
         ),
     ] = False,
     grid_cells: Annotated[
@@ -81,7 +84,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a command's parameters are its option
     as_json: JsonOpt = False,
 ) -> None:
     """Run the pilot of the automatic sampler alone, and keep the settings it chooses."""
-    from creode.study import Grid, StudyConfig, calibrate_study
+    from creode.study import Grid, StudyConfig, calibrate_study, open_sensitivity
 
     cells = Grid(cells=one_of(grid_cells, "axes", "corners", "full"), steps=grid_steps)
     if not grid and (charts is not None or grid_steps is not None or grid_cells != "axes"):
@@ -104,16 +107,17 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a command's parameters are its option
             "execution": {"mode": mode, "device": device},
         }
     )  # fmt: skip
-    with console.progress("rounds at most") as advance:
-        chosen = calibrate_study(study, on_progress=advance)
-    record = chosen.record()
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    if not as_json:
-        console.show(console.settings_table(record))
-    console.note(f"settings: {out}")
-    if grid:
-        around = _around(study, chosen, cells, out, charts)
+    with open_sensitivity(study, cells, out) if grid else nullcontext() as store:
+        with console.progress("rounds at most") as advance:
+            chosen = calibrate_study(study, store=store, on_progress=advance)
+        record = chosen.record()
+        out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        if not as_json:
+            console.show(console.settings_table(record))
+        console.note(f"settings: {out}")
+        around = None if store is None else _around(study, chosen, cells, store, out, charts)
+    if around is not None:
         if not as_json:
             console.show(console.sensitivity_table(around))
             console.show(console.slopes_table(around))
@@ -131,7 +135,12 @@ def _check_grid(out: Path) -> None:
 
 
 def _around(
-    study: StudyConfig, chosen: Calibration, cells: Grid, out: Path, charts: Path | None
+    study: StudyConfig,
+    chosen: Calibration,
+    cells: Grid,
+    store: Store,
+    out: Path,
+    charts: Path | None,
 ) -> dict[str, Any]:
     """Sample around the choice and write what was read beside the settings."""
     from creode.study import (
@@ -143,7 +152,7 @@ def _around(
     from creode.viewer import export_sensitivity, write_sensitivity_report
 
     with console.progress("chain-steps") as advance:
-        readings = study_sensitivity(study, chosen, cells, on_progress=advance)
+        readings = study_sensitivity(study, chosen, cells, store=store, on_progress=advance)
     record = sensitivity_record(readings)
     report = sensitivity_report(readings, chosen, study)
     console.note(console.grid_sentence(record))

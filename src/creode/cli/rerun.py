@@ -31,8 +31,8 @@ def rerun(
         config, resolved = store.config, dict(store.resolved)
     if config.get("kind") != "study":
         raise ValueError(
-            f"{directory} was made from Python objects, which a record cannot rebuild; repeat the "
-            "call of creode.sample that made it."
+            f"{directory} is no run of a study: it was made by creode.sample, from Python objects "
+            "that a record cannot rebuild, or by creode calibrate; repeat the call that made it."
         )
     target = out or directory.with_name(f"{directory.name}-rerun")
     run_and_show(config["study"], target, as_json=as_json, strict=strict, resolved=resolved)

@@ -6,14 +6,16 @@ free and λ̂ is to be extrapolated, TIGHTER_SHARE goes to the companion at twic
 
 * γ: the tether gives the weights the spread of a fresh initialisation, about 2/fan-in, so it holds
   chains where the network still computes something; times RAISE_GAMMA, again and again, while the
-  loss grows more slowly than the distance squared (locality below MIN_LOCALITY beyond doubt).
+  loss grows more slowly than the distance squared (locality below MIN_LOCALITY beyond doubt), or
+  its square (below half of that).
 * nβ: the least of three.
   - What the budget resolves, κ γ/h, κ = (N/R)²: so much stiffer than the tether can a direction be
     if N steps of h √a = 1 are to last R = RELAXATIONS times 1/√γ. What nβ does not resolve biases
     λ̂, so more is better. h is the curvature where the pilot's chains are, within h* and GUESS h*:
     a lower nβ lets chains go farther, to where curvature is larger, and would so be lower yet.
   - What noise leaves of that, 2 N HEAT/(R' ρ) · γ/h, where minibatches make noise of ρ times the
-    gradient's power, with R' = NOISY_RELAXATIONS.
+    gradient's power, with R' = NOISY_RELAXATIONS. Before any chain has run ρ is that of weights a
+    random step away from w*: chains that know of no noise may not last one round.
   - WBIC's n_eff / log n_eff, with n_eff the samples' number in units of the information each
     carries: n tr H / tr Cov(∇ℓ_i), the covariance at w* and tr H from the mean gradient where the
     chains are; n for a well-specified log-likelihood, without bound where every sample is fitted
@@ -29,8 +31,9 @@ curvature at weights that the tether lets the chain reach, h is h*, and nβ rise
 from one round to the next. Where all data makes a gradient and it is 0 (STATIONARY), WBIC's limit
 is left out.
 
-The pilot runs rounds of ROUND_SHARE of the budget until ROUNDS in a row find nothing amiss; after
-MOST_ROUNDS one is enough, and after twice as many it gives up. A round whose chains are lost or
+The pilot runs rounds of ROUND_SHARE of the budget, the first ones of FIRST_SHARE, until ROUNDS in a
+row find nothing amiss; after MOST_ROUNDS, or with its share of the budget spent, one is enough, and
+after twice as many rounds it gives up. A round whose chains are lost or
 hotter than MOST_TEMPERATURE starts again from w* with half the step, and if that fails too with a
 tighter tether.
 
@@ -81,6 +84,7 @@ MOST_DRAWS = 400
 ROUNDS = 3  # of the pilot, one after the other, that find nothing amiss
 MOST_ROUNDS = 8
 ROUND_SHARE = 0.03  # of the budget, steps of one round
+FIRST_SHARE = 0.01  # where nothing has been found yet, and much may be amiss
 MIN_LOCALITY = 0.8  # 1 where the loss grows as the square of the distance, less where it flattens
 MOST_TEMPERATURE = 1.2  # above, the steps are too large; NaN is above
 RAISE_GAMMA = 2.0  # when a round shows that it was too small
@@ -88,7 +92,7 @@ GUESS = 4.0  # of the curvature from w* to where the chains are, before it was m
 STATIONARY = 1e-6  # |∇L_n(w*)|² over that of a true parameter, below which w* is a minimum of L_n
 CLOSER = 0.25  # a second look at w*, from nearer
 FLAT = 0.25  # of the curvature left then; a Hessian leaves all of it, a quartic a sixteenth
-RAISE = 4.0  # of h* where w* is flat, when chains are lost; of nβ from one round to the next
+RAISE = 4.0  # of h* where w* is flat, and of ρ, when chains are lost; of nβ from round to round
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +207,8 @@ def calibrate(
             pilot.round(number)
             if on_round is not None:
                 on_round(min(number + 1, MOST_ROUNDS), MOST_ROUNDS)
-            if pilot.agreed >= (ROUNDS if number + 1 < MOST_ROUNDS else 1):
+            hurried = number + 1 >= MOST_ROUNDS or pilot.evaluations > PILOT_SHARE * auto.budget
+            if pilot.agreed >= (1 if hurried else ROUNDS):
                 break
         return pilot.result()
 
@@ -252,13 +257,16 @@ class _Pilot:
         self._traces: list[float] = []  # tr H, as each round saw it
         self._first = self._first_curvature()
         self._curvature = GUESS * self._first  # where the chains are
+        if schedule.batch_size < len(data):
+            self._noise = self._noise_nearby()
         self._relative_step = RELATIVE_STEP
         self.agreed = 0  # rounds in a row that found nothing amiss
 
     def round(self, number: int) -> None:
         """Run a little with what is believed; believe what is then seen."""
         nbeta, kernel = self._settings()
-        steps = max(int(self._budget * ROUND_SHARE), 16)
+        share = ROUND_SHARE if self.agreed else FIRST_SHARE
+        steps = max(int(self._budget * share), 16)
         virial = self._run(nbeta, kernel, steps, number)
         seen = self._landscape.local()
         curvature = float(self._landscape.curvature(self._reach).max())
@@ -266,8 +274,9 @@ class _Pilot:
         if not (finite and self._is_cool() and math.isfinite(curvature)):
             self._fail()
             return
-        if self._gamma_is_free and self._has_left(virial, seen, nbeta):
-            self._tighten()
+        if self._gamma_is_free and self._has_left(virial, seen, nbeta, MIN_LOCALITY):
+            far = self._has_left(virial, seen, nbeta, MIN_LOCALITY / 2)
+            self._tighten(RAISE_GAMMA**2 if far else RAISE_GAMMA)
             return
         self._curvature = max(curvature, self._curvature if self.agreed else 0.0)
         self.agreed += 1
@@ -295,26 +304,31 @@ class _Pilot:
             curvature=self._curvature,
             noise=self._noise,
             information=information if math.isfinite(information) else None,
-            pilot_evaluations=self._steps + self._landscape.evaluations,
+            pilot_evaluations=self.evaluations,
             limit=self._limit(),
         )
+
+    @property
+    def evaluations(self) -> int:
+        """Gradients of a chain so far."""
+        return self._steps + self._landscape.evaluations
 
     def _is_cool(self) -> bool:
         """Whether the momenta are not hotter than chance allows; NaN is not cool."""
         chance = 3 * (2 / (self._flat.size * len(self._block.position))) ** 0.5
         return bool(self._temperature < MOST_TEMPERATURE + chance)
 
-    def _has_left(self, virial: Tensor, seen: Local, nbeta: float) -> bool:
-        """Whether the loss grows more slowly than the square of the distance, beyond doubt."""
+    def _has_left(self, virial: Tensor, seen: Local, nbeta: float, least: float) -> bool:
+        """Whether the locality is less than this, beyond doubt."""
         rise = nbeta * (float(seen.loss.mean()) - self._anchor_loss)  # of λ
         # Each half of a chain counts once: within it the virial varies slowly. The rise has the
         # variance of energy in equilibrium, λ, in each chain.
         error = float(virial.var()) / virial.numel()
-        error += (2 * MIN_LOCALITY) ** 2 * max(rise, 0.0) / len(seen.loss)
-        return rise > 0 and float(virial.mean()) + 2 * error**0.5 < 2 * MIN_LOCALITY * rise
+        error += (2 * least) ** 2 * max(rise, 0.0) / len(seen.loss)
+        return rise > 0 and float(virial.mean()) + 2 * error**0.5 < 2 * least * rise
 
-    def _tighten(self) -> None:
-        self._gamma *= RAISE_GAMMA
+    def _tighten(self, by: float = RAISE_GAMMA) -> None:
+        self._gamma *= by
         self.agreed = 0
         self._traces = []
         self._restart()
@@ -329,6 +343,7 @@ class _Pilot:
             self._tighten()
             return
         self._relative_step /= 2
+        self._noise *= RAISE
         if self._is_flat:
             self._first *= RAISE
         self._restart()
@@ -399,11 +414,7 @@ class _Pilot:
         self._is_flat = closer <= FLAT * here  # it is no second derivative that was seen
         if not self._is_flat:
             return here
-        position = self._block.position
-        generator = torch.Generator().manual_seed(0)
-        step = torch.randn(position.shape, generator=generator, dtype=position.dtype)
-        position.add_(step.to(position.device), alpha=self._reach / 2)
-        self._block.moved()
+        self._displace(self._reach / 2)
         there = float(self._landscape.curvature(self._reach).max())
         self._restart()
         if max(here, there) <= 0:
@@ -412,6 +423,22 @@ class _Pilot:
                 "reach this loss; choose another component."
             )
         return there
+
+    def _noise_nearby(self) -> float:
+        """ρ as far from w* as the stiffest weights of a chain would be, before there is one."""
+        nbeta = self._given_nbeta or min(self._limits().values())
+        self._displace((nbeta * self._curvature + self._gamma) ** -0.5)
+        seen = self._landscape.local()
+        self._restart()
+        return seen.noise / seen.signal if seen.signal > 0 else 0.0
+
+    def _displace(self, distance: float) -> None:
+        """Move every weight away from w*, by a normal of this deviation."""
+        position = self._block.position
+        generator = torch.Generator().manual_seed(0)
+        step = torch.randn(position.shape, generator=generator, dtype=position.dtype)
+        position.add_(step.to(position.device), alpha=distance)
+        self._block.moved()
 
     def _run(self, nbeta: float, kernel: BAOAB, steps: int, number: int) -> Tensor:
         """Run the chains on; (w − w*)·nβ∇L by half of the run and chain."""

@@ -16,6 +16,7 @@ from creode.study.responses import Responses
 from creode.study.run import OnUnit, calibrate_study, open_draws, run_study
 from creode.study.sensitivity import Grid, sensitivity
 from creode.study.sensitivity_records import (
+    open_sensitivity,
     save_sensitivity,
     sensitivity_record,
     sensitivity_report,
@@ -36,6 +37,7 @@ __all__ = [
     "calibrate_study",
     "conclusions",
     "open_draws",
+    "open_sensitivity",
     "plan_study",
     "run_study",
     "save_sensitivity",

@@ -18,7 +18,16 @@ KINDS: dict[str, type[Conclusion]] = {
 
 
 def conclusions(path: Path) -> Conclusion:
-    """What a run directory is concluded to say."""
+    """What a run directory is concluded to say.
+
+    Raises:
+        ValueError: it holds the grid of a calibration, which has its own files.
+    """
     with Store.open(path, mode="read") as store:
+        if store.config.get("kind") == "sensitivity":
+            raise ValueError(
+                f"{path} holds the draws of a grid of `creode calibrate`; what they say is beside "
+                "it, in the .html and .sensitivity.json of the same name."
+            )
         reading = store.config.get("study", {}).get("reading", "llc")
     return KINDS[reading](path)

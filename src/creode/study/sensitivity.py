@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -40,6 +40,9 @@ from creode.sampling.calibration import (
 )
 from creode.sampling.schedule import Execution, Schedule
 from creode.sampling.unit import Plan, Progress, decide_mode, on_device
+
+if TYPE_CHECKING:
+    from creode.store import Store
 
 AXES = ("epsilon", "nbeta", "gamma")
 CELL_SHARE = 0.5  # of the steps of the run, for the cell of the choice
@@ -61,8 +64,13 @@ class Factors(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Its name for people and in the seeds."""
+        """Its name for people."""
         return f"ε × {self.epsilon:g}, nβ × {self.nbeta:g}, γ × {self.gamma:g}"
+
+    @property
+    def slug(self) -> str:
+        """Its name in the seeds and on disk."""
+        return "_".join(f"{name}_{factor:g}" for name, factor in self._asdict().items())
 
     @property
     def num_moved(self) -> int:
@@ -137,6 +145,7 @@ def sensitivity(
     grid: Grid | None = None,
     schedule: Schedule | None = None,
     execution: Execution | None = None,
+    store: Store | None = None,
     on_progress: OnCell | None = None,
 ) -> xr.Dataset:
     """λ̂ over step size × nβ × γ around the settings that a pilot chose.
@@ -148,6 +157,7 @@ def sensitivity(
         grid: the cells and their length.
         schedule: chains, batch size and seed, as for `calibrate`; its lengths are not used.
         execution: how steps are computed.
+        store: where finished blocks of chains go, and are taken from; None keeps nothing.
         on_progress: called with (the cell, chain-steps done, chain-steps in all).
 
     Returns:
@@ -169,7 +179,7 @@ def sensitivity(
     cells = settings_around(calibration, grid or Grid(), schedule)
     first = replace(posterior, nbeta=cells[0].nbeta, localization=cells[0].localization)
     plan = Plan(kernel=cells[0].kernel, schedule=cells[0].schedule, execution=execution)
-    execution = replace(execution, mode=decide_mode(first, plan, None))  # once for all cells
+    execution = replace(execution, mode=decide_mode(first, plan, store))  # once for all cells
     total = sum(cell.schedule.num_steps for cell in cells) * schedule.chains
 
     result = _empty(cells, calibration, NOT_RUN)
@@ -179,7 +189,8 @@ def sensitivity(
             replace(posterior, nbeta=cell.nbeta, localization=cell.localization),
             {},
             Plan(kernel=cell.kernel, schedule=cell.schedule, execution=execution),
-            unit=(UNIT, cell.factors.label),
+            unit=(UNIT, cell.factors.slug),
+            store=store,
             on_progress=_report(on_progress, cell, done, total),
         )
         done += cell.schedule.num_steps * schedule.chains

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from creode.fingerprint import model_fingerprint
 from creode.geometry.over_study import NOT_RUN
 from creode.sampling import Calibration
+from creode.store import Store
 from creode.study.config import StudyConfig
 from creode.study.run import pilot_posterior
 from creode.study.sensitivity import AXES, READ, SETTINGS, WORDS, Grid, OnCell, sensitivity
@@ -29,6 +31,7 @@ def study_sensitivity(
     calibration: Calibration,
     grid: Grid | None = None,
     *,
+    store: Store | None = None,
     on_progress: OnCell | None = None,
 ) -> xr.Dataset:
     """`creode.study.sensitivity` of what the study's settings are chosen on."""
@@ -38,8 +41,30 @@ def study_sensitivity(
         grid=grid,
         schedule=study.schedule,
         execution=study.execution,
+        store=store,
         on_progress=on_progress,
     )
+
+
+def open_sensitivity(study: StudyConfig, grid: Grid, settings: Path) -> Store:
+    """Where a pilot and its grid keep what is finished: settings.json has settings.draws.
+
+    Cells are found again whatever other cells the grid has; of other lengths they are others.
+
+    Raises:
+        ValueError: the directory holds the draws of another study.
+    """
+    posterior = pilot_posterior(study)
+    config = {
+        "kind": "sensitivity",
+        "study": study.model_dump(mode="json"),
+        "steps": grid.steps,
+        "fingerprints": {
+            "data": posterior.data.fingerprint(),
+            "model": model_fingerprint(posterior.model),
+        },
+    }
+    return Store.open(settings.with_suffix(".draws"), config)
 
 
 def sensitivity_record(readings: xr.Dataset) -> dict[str, Any]:
