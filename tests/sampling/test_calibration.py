@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import creode
-from creode.sampling import Auto, Calibration, Execution, Schedule, calibrate, calibration
+from creode.sampling import Auto, Calibration, Execution, Schedule, calibrate, calibration, pilot
 from creode.sampling.flat import FlatWeights
 from creode.store import Store
 from creode.testbeds import deep_linear, quadratic
@@ -125,8 +125,8 @@ def test_the_natural_tether_is_an_initialisations():
     euler, harmonic = 0.5772156649015329, 1 + 1 / 2 + 1 / 3 + 1 / 4
     typical = {10: math.exp(harmonic - euler), 4: math.exp(1 - euler)}  # exp ψ(fan-in/2)
     natural = (40 * typical[10] + 24 * typical[4]) / 64
-    assert math.log(found.localization / natural, calibration.RAISE_GAMMA) == pytest.approx(
-        round(math.log(found.localization / natural, calibration.RAISE_GAMMA))
+    assert math.log(found.localization / natural, pilot.RAISE_GAMMA) == pytest.approx(
+        round(math.log(found.localization / natural, pilot.RAISE_GAMMA))
     )
     assert found.localization >= natural
 
@@ -188,7 +188,7 @@ def test_a_narrow_basin_asks_for_a_tether_that_holds_chains_and_little_for_findi
         Well(100.0), lambda model, batch: model() + batch["x"], {"x": torch.zeros(4)}
     )
     found = calibrate(posterior, Auto(budget=budget), Schedule(batch_size=4), SEQUENTIAL)
-    natural = calibration.natural_localization(FlatWeights(posterior.model, posterior.selection()))
+    natural = pilot.natural_localization(FlatWeights(posterior.model, posterior.selection()))
     assert found.localization > 4 * natural
     assert 400 / (found.localization + 100 * found.nbeta) < 10 / 100  # |w|² within the basin
     assert found.pilot_evaluations < share * budget

@@ -4,9 +4,10 @@ from creode.sampling.auto import Auto
 from creode.sampling.automatic import find_calibration, run_posterior, with_tighter
 from creode.sampling.badodab import BADODAB
 from creode.sampling.baoab import BAOAB
-from creode.sampling.calibration import Calibration, calibrate
+from creode.sampling.calibration import Calibration
 from creode.sampling.exact import sample_exactly
 from creode.sampling.kernel import Kernel
+from creode.sampling.pilot import calibrate
 from creode.sampling.rmsprop_sgld import RMSPropSGLD
 from creode.sampling.sample import sample
 from creode.sampling.schedule import Execution, Schedule

@@ -1,7 +1,7 @@
 """The sampler that chooses for itself: what it may spend.
 
 Here: the request for automatic settings, in the place of a kernel.
-Not here: how they are found (calibration.py).
+Not here: how they are found (calibration.py, pilot.py).
 """
 
 from __future__ import annotations

@@ -18,9 +18,10 @@ from creode.data import Samples
 from creode.posterior import LocalPosterior
 from creode.sampling.auto import Auto
 from creode.sampling.baoab import BAOAB
-from creode.sampling.calibration import Calibration, calibrate
+from creode.sampling.calibration import Calibration
 from creode.sampling.ending import Limits
 from creode.sampling.observables import WeightFunction
+from creode.sampling.pilot import calibrate
 from creode.sampling.unit import (
     SINGLE_UNIT,
     Plan,

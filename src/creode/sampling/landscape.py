@@ -2,7 +2,7 @@
 
 Here: the largest curvature by power iteration, the power of gradient and gradient noise, and how
 far the loss has risen, at the present weights of a block of chains.
-Not here: what is concluded from it (calibration.py).
+Not here: what is concluded from it (pilot.py).
 Dimensions: C chains, P sampled weights, m samples of a batch, K minibatches.
 Symbols: H = ∇²L, v a unit vector, δ a small length.
 """
