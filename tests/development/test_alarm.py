@@ -182,17 +182,22 @@ def test_what_cannot_be_watched_is_refused() -> None:
     alarm = Alarm()
     with pytest.raises(ValueError, match=r"step 1: no loss 'loss' among \['llc'\]"):
         alarm.update(1, {"llc": (1.0, 0.1)})
-    with pytest.raises(ValueError, match="step 1: nothing to watch"):
-        Alarm().update(1, {"loss": (1.0,)})
+    with pytest.raises(ValueError, match=r"step 1: no reading with an error in \['acc', 'loss'\]"):
+        Alarm().update(1, {"loss": 1.0, "acc": 0.5})
     alarm = Alarm()
-    alarm.update(1, {"loss": (1.0,), "llc": (1.0, 0.1)})
+    alarm.update(1, {"loss": 1.0, "llc": (1.0, 0.1), "acc": 0.5})
     with pytest.raises(ValueError, match="step 1 does not come after step 1"):
-        alarm.update(1, {"loss": (1.0,), "llc": (1.0, 0.1)})
+        alarm.update(1, {"loss": 1.0, "llc": (1.0, 0.1)})
     with pytest.raises(ValueError, match=r"\['chi'\] are not among the readings watched \(llc\)"):
-        alarm.update(2, {"loss": (1.0,), "chi": (1.0, 0.1)})
-    with pytest.raises(ValueError, match=r"llc: a reading is \(value, standard error, ok\)"):
-        alarm.update(2, {"loss": (1.0,), "llc": 1.0})  # type: ignore[dict-item]
+        alarm.update(2, {"loss": 1.0, "chi": (1.0, 0.1)})
+    with pytest.raises(ValueError, match="step 2: llc came without a standard error"):
+        alarm.update(2, {"loss": 1.0, "llc": 1.0})
+    with pytest.raises(ValueError, match=r"llc: a reading is a number or \(value, standard error"):
+        alarm.update(2, {"loss": 1.0, "llc": "much"})  # type: ignore[dict-item]
     assert alarm.last_step == 1
+    chosen = Alarm(AlarmConfig(watch=("llc",)))
+    chosen.update(1, {"loss": 1.0, "llc": (1.0, 0.1), "chi": (1.0, 0.1)})
+    chosen.update(2, {"loss": 1.0, "new": (1.0, 0.1)})
 
 
 @pytest.mark.parametrize(

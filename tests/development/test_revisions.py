@@ -82,7 +82,7 @@ def test_two_series_need_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"names a step among those that match 'stage3\*'"):
         list_checkpoints(REPO, revisions="stage3*")
     answers(monkeypatch, {"main": "a"}, {})
-    with pytest.raises(ValueError, match="no branch or tag on the hub names a step, .*are main"):
+    with pytest.raises(ValueError, match=r"on the hub names a step, .*are main"):
         list_checkpoints(REPO)
 
 
@@ -97,7 +97,9 @@ def test_without_a_connection_the_cache_is_listed_and_loaded(offline: Path) -> N
         model = load_model(checkpoint.path, revision=checkpoint.revision)
         commit = (folder / "refs" / str(checkpoint.revision)).read_text()
         own = load_model(folder / "snapshots" / commit)
-        assert all(torch.equal(p, q) for p, q in zip(model.parameters(), own.parameters()))
+        assert all(
+            torch.equal(p, q) for p, q in zip(model.parameters(), own.parameters(), strict=True)
+        )
     first, second = (load_model(c.path, revision=c.revision) for c in found[1:])
     assert not torch.equal(first.lm_head.weight, second.lm_head.weight)
 

@@ -41,12 +41,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from numbers import Real
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 
 from creode.development.evidence import Change, Finding, find_change
+from creode.development.reading import Given, Reading, as_reading
 
 Kind = Literal["silent", "opposing", "with the loss", "loss unknown"]
 
@@ -104,14 +106,6 @@ class AlarmConfig:
         )
 
 
-class Reading(NamedTuple):
-    """One number at one checkpoint, in its own unit."""
-
-    value: float
-    se: float = math.nan  # its standard error; the loss may have none
-    ok: bool = True  # its verdict
-
-
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """What rang, when, how much, since when, and what the loss did."""
@@ -161,21 +155,22 @@ class Alarm:
         """The readings that are watched now, and the step each is watched from."""
         return {n: self._steps[i] for n, i in self._begun.items() if i is not None}
 
-    def update(self, step: int, readings: Mapping[str, Reading | tuple[float, ...]]) -> list[Event]:
+    def update(self, step: int, readings: Mapping[str, Given]) -> list[Event]:
         """Take the readings of one checkpoint; the events they complete.
 
         Args:
             step: training steps, above those of earlier updates.
             readings: value, standard error and verdict by name, as a `Reading` or the beginning of
-                one; the training loss among them. One that is missing, not finite or (with
-                `need_ok`) not ok is left out at this checkpoint.
+                one; the training loss among them, which may be a number. One that is missing, not
+                finite or (with `need_ok`) not ok is left out at this checkpoint. Where the config
+                names what is watched, others are not; where it does not, plain numbers are not.
         Raises:
-            ValueError: a step that is not later, a name that is not watched, no loss at all.
+            ValueError: a step that is not later, a plain number for a reading that is watched, a
+                name that was not there at the first update, no loss at all.
         """
         if self._steps and step <= self._steps[-1]:
             raise ValueError(f"step {step} does not come after step {self._steps[-1]}.")
-        given = {name: _as_reading(name, value) for name, value in readings.items()}
-        self._check_names(step, given)
+        given = self._watched(step, readings)
         self._steps.append(int(step))
         self._readings.append({n: r for n, r in given.items() if self._usable(n, r)})
         now = len(self._steps) - 1
@@ -235,21 +230,35 @@ class Alarm:
             raise ValueError(f"not the state of an alarm: {error!r}.") from error
         return alarm
 
-    def _check_names(self, step: int, given: Mapping[str, Reading]) -> None:
-        if not self._names:
-            self._names = tuple(name for name in given if name != self.config.loss)
-            if not self._names:
-                raise ValueError(f"step {step}: nothing to watch in {sorted(given)}.")
-        if not self._steps and self.config.loss not in given:
+    def _watched(self, step: int, readings: Mapping[str, Given]) -> dict[str, Reading]:
+        """The loss and what is watched, once the names are found to be right."""
+        loss = self.config.loss
+        plain = {n for n, given in readings.items() if isinstance(given, Real) and n != loss}
+        given = {
+            name: as_reading(name, value)
+            for name, value in readings.items()
+            if name not in plain and (not self.config.watch or name in (*self.config.watch, loss))
+        }
+        if not self._steps and loss not in given:
             raise ValueError(
-                f"step {step}: no loss {self.config.loss!r} among {sorted(given)}; give the "
-                "training loss, or its name as AlarmConfig(loss=...)."
+                f"step {step}: no loss {loss!r} among {sorted(readings)}; give the training loss, "
+                "or its name as AlarmConfig(loss=...)."
             )
-        if strange := given.keys() - {*self._names, self.config.loss}:
+        names = self._names or tuple(name for name in given if name != loss)
+        if not names:
+            raise ValueError(f"step {step}: no reading with an error in {sorted(readings)}.")
+        if without := sorted(plain & {*names}):
+            raise ValueError(
+                f"step {step}: {', '.join(without)} came without a standard error, without which "
+                "no change can be told; give (value, standard error)."
+            )
+        if strange := given.keys() - {*names, loss}:
             raise ValueError(
                 f"step {step}: {sorted(strange)} are not among the readings watched "
-                f"({', '.join(self._names)}); name all from the beginning in watch."
+                f"({', '.join(names)}); name all from the beginning in watch."
             )
+        self._names = names
+        return given
 
     def _usable(self, name: str, reading: Reading) -> bool:
         if not math.isfinite(reading.value) or (self.config.need_ok and not reading.ok):
@@ -383,13 +392,3 @@ def _difference(before: list[Reading], since: list[Reading]) -> tuple[float, flo
     scatter = float(freed @ freed) / max(len(freed) - levels, 1)
     told = scatter * sum(1 / len(side) for side in sides)
     return float(sides[1].mean() - sides[0].mean()), max(stated, told) ** 0.5
-
-
-def _as_reading(name: str, given: Reading | tuple[float, ...]) -> Reading:
-    try:
-        reading = Reading(*given)
-        return Reading(float(reading.value), float(reading.se), bool(reading.ok))
-    except TypeError as error:
-        raise ValueError(
-            f"{name}: a reading is (value, standard error, ok), got {given!r}."
-        ) from error

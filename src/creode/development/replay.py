@@ -13,7 +13,8 @@ from dataclasses import asdict, fields, replace
 import numpy as np
 import xarray as xr
 
-from creode.development.alarm import Alarm, AlarmConfig, Event, Reading
+from creode.development.alarm import Alarm, AlarmConfig, Event
+from creode.development.reading import Reading
 from creode.version import __version__
 
 _UNITS = {"step": "training steps", "since": "training steps", "since_low": "training steps",
