@@ -8,6 +8,7 @@ from creode.development.checkpoints import Checkpoint, is_hub_id, list_checkpoin
 from creode.development.reading import Reading
 from creode.development.readings_file import load_readings
 from creode.development.replay import alarms
+from creode.development.trajectory import TrajectoryGram, trajectory_pca
 from creode.models import load_model, load_weights
 
 if TYPE_CHECKING:
@@ -27,12 +28,14 @@ __all__ = [
     "CheckpointSaver",
     "Event",
     "Reading",
+    "TrajectoryGram",
     "alarms",
     "is_hub_id",
     "list_checkpoints",
     "load_model",
     "load_readings",
     "load_weights",
+    "trajectory_pca",
 ]
 
 
