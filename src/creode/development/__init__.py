@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from creode.development.alarm import Alarm, AlarmConfig, Event
 from creode.development.checkpoints import Checkpoint, is_hub_id, list_checkpoints
+from creode.development.predictors import next_token_predictors, ridge_in_context
 from creode.development.reading import Reading
 from creode.development.readings_file import load_readings
 from creode.development.replay import alarms
@@ -35,6 +36,8 @@ __all__ = [
     "load_model",
     "load_readings",
     "load_weights",
+    "next_token_predictors",
+    "ridge_in_context",
     "trajectory_pca",
 ]
 
