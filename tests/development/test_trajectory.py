@@ -99,8 +99,8 @@ def test_a_share_has_an_error_and_equal_samples_have_none() -> None:
     found = trajectory_pca(given)
     assert (found["explained_se"].values > 0).all()
     assert float(found["explained"].sum()) <= 1
-    equal = given.isel(sample=[0] * 20)
-    none = trajectory_pca(equal, num_components=2, num_bootstrap=20)
+    equal = given.isel(sample=[0] * 30)  # in blocks of one and of two
+    none = trajectory_pca(equal, num_components=2, num_bootstrap=20, num_blocks=20)
     np.testing.assert_allclose(none["score_se"], 0, atol=1e-7)
     np.testing.assert_allclose(none["explained_se"], 0, atol=1e-7)
 
