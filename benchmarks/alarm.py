@@ -127,13 +127,19 @@ def main() -> None:
                 found = first >= CHANGE
                 delays = (first[found] - CHANGE).tolist()
                 soon = np.mean((first >= 0) & ~found)
+                text = f"{shape} of {size:g} errors"
                 report.add(
-                    f"{name}: delay of those that ring after a change",
-                    f"{shape} of {size:g} errors",
-                    delays or [float("nan")],
-                    unit="checkpoints",
-                    notes=f"{found.mean():.0%} of {power} ring, {soon:.0%} too soon",
+                    f"{name}: runs that ring after a change",
+                    text,
+                    [float(found.mean())],
+                    unit="share",
+                    notes=f"{soon:.1%} before it",
+                    runs=power,
                 )
+                if delays:
+                    report.add(
+                        f"{name}: delay of those that ring", text, delays, unit="checkpoints"
+                    )
         note(f"{name}: done")
     print("\n" + report.table())
 
