@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from creode.development import list_checkpoints
+from creode.development import Checkpoint, list_checkpoints
 
 WEIGHTS = {"w": torch.zeros(1)}
 
@@ -44,7 +44,7 @@ def test_files_have_the_step_in_their_name(tmp_path: Path, name: str, step: int)
     (tmp_path / name).write_bytes(b"")
     (tmp_path / "notes-12.md").write_bytes(b"")
     (tmp_path / "final.pt").write_bytes(b"")
-    assert list_checkpoints(tmp_path) == [(step, tmp_path / name)]
+    assert list_checkpoints(tmp_path) == [Checkpoint(step, tmp_path / name, None)]
 
 
 def test_shards_of_one_model_are_no_series(tmp_path: Path) -> None:

@@ -1,6 +1,48 @@
 """Development: readings along checkpoints."""
 
-from creode.development.checkpoints import Checkpoint, list_checkpoints
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from creode.development.alarm import Alarm, AlarmConfig, Event
+from creode.development.checkpoints import Checkpoint, is_hub_id, list_checkpoints
+from creode.development.predictors import next_token_predictors, ridge_in_context
+from creode.development.reading import Reading
+from creode.development.readings_file import load_readings
+from creode.development.replay import alarms
+from creode.development.trajectory import TrajectoryGram, trajectory_pca
 from creode.models import load_model, load_weights
 
-__all__ = ["Checkpoint", "list_checkpoints", "load_model", "load_weights"]
+if TYPE_CHECKING:
+    from creode.development.saving import CheckpointSaver
+    from creode.development.trainer_callback import CheckpointCallback
+
+_LATER = {  # these import the trainer, or transformers
+    "CheckpointCallback": "creode.development.trainer_callback",
+    "CheckpointSaver": "creode.development.saving",
+}
+
+__all__ = [
+    "Alarm",
+    "AlarmConfig",
+    "Checkpoint",
+    "CheckpointCallback",
+    "CheckpointSaver",
+    "Event",
+    "Reading",
+    "TrajectoryGram",
+    "alarms",
+    "is_hub_id",
+    "list_checkpoints",
+    "load_model",
+    "load_readings",
+    "load_weights",
+    "next_token_predictors",
+    "ridge_in_context",
+    "trajectory_pca",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module 'creode.development' has no attribute {name!r}")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from creode import tasks
 from creode.data import Samples, load
-from creode.development import Checkpoint, list_checkpoints
+from creode.development import Checkpoint, is_hub_id, list_checkpoints
 from creode.sampling import KERNELS, Auto, Execution, Kernel, Plan, Schedule
 from creode.sampling.observables import as_observables
 from creode.tasks import Task
@@ -106,8 +106,8 @@ class StudyConfig(_Strict):
     """Readings of a model's parts along its checkpoints."""
 
     model: str  # a model's directory or hub id, or a directory of checkpoints
-    revision: str | None = None
-    checkpoints: Literal["last", "all"] | tuple[int, ...] = "last"  # of a directory of them
+    revision: str | None = None  # on the hub; a glob of them where checkpoints are asked for
+    checkpoints: Literal["last", "all"] | tuple[int, ...] = "last"  # of a directory or a hub id
     task: Literal["next-token", "classification"] = "next-token"
     data: DataConfig
     probes: dict[str, DataConfig] = Field(default_factory=dict)
@@ -155,13 +155,14 @@ class StudyConfig(_Strict):
     def series(self) -> list[Checkpoint | None]:
         """The checkpoints to read, by step; [None] for a model that is one."""
         if not holds_checkpoints(self.model):
-            if self.checkpoints != "last":
+            if self.checkpoints == "last":
+                return [None]
+            if not is_hub_id(self.model):
                 raise ValueError(
                     f"{self.model} is one model, not a directory of checkpoints; leave "
                     "checkpoints out."
                 )
-            return [None]
-        found = list_checkpoints(self.model)
+        found = list_checkpoints(self.model, revisions=self.revision)
         if self.checkpoints == "last":
             return [found[-1]]
         if self.checkpoints == "all":

@@ -245,8 +245,9 @@ def expand(model: nn.Module, names: tuple[str, ...]) -> list[str]:
 
 def load_study_model(study: StudyConfig, checkpoint: Checkpoint | None) -> nn.Module:
     """The model of a checkpoint, in float32."""
-    spec = study.model if checkpoint is None else checkpoint.path
-    return load_model(spec, revision=study.revision, dtype=torch.float32)
+    if checkpoint is None:
+        return load_model(study.model, revision=study.revision, dtype=torch.float32)
+    return load_model(checkpoint.path, revision=checkpoint.revision, dtype=torch.float32)
 
 
 def _fingerprints(

@@ -3,12 +3,14 @@
 from creode.training.config import TrainingConfig, log_spaced_steps
 from creode.training.directory import checkpoint_name
 from creode.training.loop import OnStep, TrainingResult, train
+from creode.training.steps import log_spaced
 
 __all__ = [
     "OnStep",
     "TrainingConfig",
     "TrainingResult",
     "checkpoint_name",
+    "log_spaced",
     "log_spaced_steps",
     "train",
 ]

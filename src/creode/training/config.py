@@ -1,7 +1,7 @@
 """How a model is trained: optimiser, schedule, batch size, steps, and which steps are kept.
 
-Here: the configuration, which checks itself, the learning rate of each step, log-spaced steps.
-Not here: the loop (loop.py), the batches (order.py).
+Here: the configuration, which checks itself, the learning rate of each step.
+Not here: the loop (loop.py), the batches (order.py), steps with equal ratios (steps.py).
 Symbols: s a step, counted from 0; checkpoint s holds w_s, so 0 is the start and `steps` the end.
 """
 
@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+
+from creode.training.steps import log_spaced
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +121,6 @@ def log_spaced_steps(total: int, count: int) -> list[int]:
             f"at least 2 steps (the first and the last) of at least 1 are needed, "
             f"got count={count}, total={total}."
         )
-    spaced = min(count, total + 1) - 1  # apart from 0
-    steps = [0]
-    for i in range(spaced):
-        ratio = 1.0 if spaced == 1 else i / (spaced - 1)
-        steps.append(max(steps[-1] + 1, round(total**ratio)))
-    return steps
+    if min(count, total + 1) == 2:
+        return [0, total]
+    return log_spaced(1, total, count - 1, zero=True)

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -59,7 +59,7 @@ class RunDirectory:
                 _check_same(path, json.loads(asked.read_text(encoding="utf-8")), record)
             else:
                 text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-                _replace(asked, text.encode())
+                write_whole(asked, lambda handle: handle.write(text.encode()))
         except BaseException:
             self.close()
             raise
@@ -105,20 +105,13 @@ class RunDirectory:
         assert self._log is not None
         self._log.flush()
         os.fsync(self._log.fileno())
-        partial = self.path / "resume.pt.partial"
-        with partial.open("wb") as handle:
-            torch.save(
-                {
-                    "step": step,
-                    "log_bytes": self._log.tell(),
-                    "model": model.state_dict(),
-                    "optimizer": None if optimizer is None else optimizer.state_dict(),
-                },
-                handle,
-            )
-            handle.flush()
-            os.fsync(handle.fileno())
-        partial.replace(self.path / "resume.pt")
+        state = {
+            "step": step,
+            "log_bytes": self._log.tell(),
+            "model": model.state_dict(),
+            "optimizer": None if optimizer is None else optimizer.state_dict(),
+        }
+        write_whole(self.path / "resume.pt", lambda handle: torch.save(state, handle))
 
     def close(self) -> None:
         """Close the log and let others write."""
@@ -188,11 +181,11 @@ def _is_empty(path: Path) -> bool:
     return all(p.name == _LOCK or p.name.endswith(".partial") for p in path.iterdir())
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a small file whole or not at all."""
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as handle:
-        handle.write(content)
+        write(handle)
         handle.flush()
         os.fsync(handle.fileno())
     partial.replace(path)
