@@ -131,7 +131,9 @@ def _table(readings: xr.Dataset, variables: Sequence[str]) -> tuple[Array, Array
     """Steps (N,), values and errors (N, D), and how many checkpoints there were."""
     if isinstance(variables, str) or not variables:
         raise ValueError(f"variables must be a list of at least one name, got {variables!r}.")
-    values, errors, good = [], [], xr.ones_like(readings["checkpoint"], dtype=bool)
+    values: list[Array] = []
+    errors: list[Array] = []
+    good = xr.ones_like(readings["checkpoint"], dtype=bool)
     for name in variables:
         checked(readings, name)
         good &= trusted(readings, name)

@@ -17,7 +17,8 @@ length and shape at once, with a, b, g, h and s² integrated out in closed form;
 draws, none is rejected, and many places cost what the prior says (Occam's factor).
 Source: Bayesian variable selection (George and McCulloch 1997); the process and its kernel,
 Rasmussen and Williams 2006, eq. 2.22-2.27.
-Dimensions: N readings, A atoms of the dictionary, K atoms in a curve, G places of the grid, S draws.
+Dimensions: N readings, A atoms of the dictionary, K atoms in a curve, G places of the grid, C of a
+coarse one, S draws.
 """
 
 from __future__ import annotations
@@ -40,29 +41,30 @@ class Prior:
     """What curves are like before any reading. Heights are in units of the readings' range."""
 
     places: int = 240  # of the grid of places of kinks and of the shortest steps
-    fineness: float = 10.0  # places of a step within its length, if that makes fewer
+    fineness: float = 16.0  # places of a step within its length, if that makes fewer
     lengths: int = 8  # of steps, evenly in log length
     shortest: float = 0.5  # length of a step, in median gaps between readings
     longest: float = 0.6  # the same, as a share of the trajectory
     most: int = 8  # atoms of a curve
-    another: float = 0.5  # P(K + 1 atoms) / P(K atoms)
+    another: float = 0.7  # P(K + 1 atoms) / P(K atoms)
     shares: tuple[float, float, float] = (0.4, 0.2, 0.4)  # of logistic, straight, kinks
-    height: float = 0.7  # standard deviation of a step's height
+    height: float = 0.5  # standard deviation of a step's height
     bend: float = 3.0  # standard deviation of a kink's change of rate
     line: float = 3.0  # standard deviation of a and b
+    flat: float = 0.4  # P(b = 0 and α = 0)
     amplitudes: tuple[float, ...] = (0.1, 0.3, 1.0)  # α
-    scales: tuple[float, ...] = (0.35, 0.8)  # length scales of g
-    smooth: float = 0.2  # P(α > 0)
-    trust: float = 8.0  # degrees of freedom of the prior of s² around 1
+    scales: tuple[float, ...] = (0.4, 1.0)  # length scales of g
+    smooth: float = 0.3  # P(α > 0)
+    trust: float = 12.0  # degrees of freedom of the prior of s² around 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
     """How long to sample."""
 
-    chains: int = 2
-    burnin: int = 60  # sweeps over half of the slots
-    sweeps: int = 200
+    chains: int = 4  # each with a lattice of places and lengths of its own
+    burnin: int = 40  # sweeps over half of the slots
+    sweeps: int = 100
 
 
 class Curves(NamedTuple):
@@ -103,20 +105,16 @@ def sample_curves(
         grid: points at which curves are given.
         seed: of the draws.
     """
-    words = _Words.of(u, prior)
-    coarse = np.linspace(0.0, 1.0, 41)
-    backgrounds = [
-        _background(u, y, sigma, words.values, prior, alpha, scale, coarse)
-        for alpha, scale in [
-            (0.0, 1.0),
-            *((a, ell) for a in prior.amplitudes for ell in prior.scales),
-        ]
-    ]
-    points = np.linspace(0.0, 1.0, grid)
-    shapes = words.at(points)
+    coarse, points = np.linspace(0.0, 1.0, 41), np.linspace(0.0, 1.0, grid)
     value, kinks, scale, num = [], [], [], []
     for chain in np.random.SeedSequence(seed).spawn(effort.chains):
         rng = np.random.default_rng(chain)
+        words = _Words.of(u, prior, rng)
+        shapes = words.at(points)
+        backgrounds = [
+            _background(u, y, sigma, words.values, prior, kind, coarse)
+            for kind in _kinds_of_background(prior)
+        ]
         state = _Chain(backgrounds, words, prior, len(y), rng)
         for sweep in range(effort.burnin + effort.sweeps):
             state.sweep()
@@ -143,24 +141,27 @@ class _Words(NamedTuple):
     values: Array  # (N, A), times spread
 
     @classmethod
-    def of(cls, u: Array, prior: Prior) -> _Words:
+    def of(cls, u: Array, prior: Prior, rng: np.random.Generator) -> _Words:
+        """A lattice, shifted at random: over chains places and lengths are not discrete."""
         gap = float(np.median(np.diff(u)))
         shortest = min(prior.shortest * gap, prior.longest / 2)
-        lengths = np.geomspace(shortest, prior.longest, prior.lengths)
+        ratio = (prior.longest / shortest) ** (1 / prior.lengths)
+        lengths = shortest * ratio ** (np.arange(prior.lengths) + rng.random())
         place, length, shape, spread, weight = [], [], [], [], []
         for kind, share in zip((LOGISTIC, STRAIGHT, KINK), prior.shares, strict=True):
             sizes = np.zeros(1) if kind == KINK else lengths
             for size in sizes:
                 fine = prior.fineness * (u[-2] - u[1]) / max(size, 1e-9)
-                c = np.linspace(u[1], u[-2], int(min(prior.places, fine)))
+                count = int(min(prior.places, fine))
+                c = u[1] + (np.arange(count) + rng.random()) * (u[-2] - u[1]) / count
                 place.append(c)
                 length.append(np.full(c.size, size))
                 shape.append(np.full(c.size, kind))
                 spread.append(np.full(c.size, prior.bend if kind == KINK else prior.height))
                 weight.append(np.full(c.size, np.log(share / (c.size * sizes.size))))
-        words = cls(
-            *(np.concatenate(a) for a in (place, length, shape, spread, weight)), np.empty(0)
-        )
+        joined = [np.concatenate(a) for a in (place, length, spread, weight)]
+        shapes = np.concatenate(shape).astype(np.int64)
+        words = cls(joined[0], joined[1], shapes, joined[2], joined[3], np.empty((0, 0)))
         return words._replace(values=words.at(u))
 
     def at(self, points: Array) -> Array:
@@ -177,20 +178,36 @@ class _Words(NamedTuple):
         return values
 
 
+def _kinds_of_background(prior: Prior) -> list[tuple[float, float, float, float]]:
+    """Of each: its probability, the standard deviation of its slope, α, and its length scale."""
+    number = len(prior.amplitudes) * len(prior.scales)
+    straight = 1 - prior.flat - prior.smooth
+    return [
+        (prior.flat, 0.0, 0.0, 1.0),
+        (straight, prior.line, 0.0, 1.0),
+        *(
+            (prior.smooth / number, prior.line, alpha, scale)
+            for alpha in prior.amplitudes
+            for scale in prior.scales
+        ),
+    ]
+
+
 def _background(
     u: Array,
     y: Array,
     sigma: Array,
     atoms: Array,
     prior: Prior,
-    alpha: float,
-    scale: float,
+    kind: tuple[float, float, float, float],
     coarse: Array,
 ) -> _Background:
     from scipy.linalg import cholesky, solve_triangular
 
+    probability, slope, alpha, scale = kind
+
     def kernel(a: Array, b: Array) -> Array:
-        line = prior.line**2 * (1 + np.outer(a - 0.5, b - 0.5) * 4)
+        line = prior.line**2 + slope**2 * np.outer(a - 0.5, b - 0.5)
         out: Array = line + alpha**2 * np.exp(-0.5 * ((a[:, None] - b) / scale) ** 2)
         return out
 
@@ -199,9 +216,8 @@ def _background(
     half = solve_triangular(root, kernel(u, coarse), lower=True)  # (N, C)
     left = kernel(coarse, coarse) - half.T @ half
     w, v = np.linalg.eigh(left)
-    number = len(prior.amplitudes) * len(prior.scales)
     return _Background(
-        log_prior=float(np.log(prior.smooth / number if alpha else 1 - prior.smooth)),
+        log_prior=float(np.log(probability)),
         log_det=float(np.log(np.diag(root)).sum()),
         y=white,
         atoms=z,
@@ -293,7 +309,7 @@ class _Chain:
 def _solved(background: _Background, active: Indices) -> tuple[Array, Array, float]:
     """Mean heights, the root of their precision, and the misfit left, with unit s."""
     z = background.atoms[:, active]
-    root = np.linalg.cholesky(np.eye(len(active)) + z.T @ z)
+    root: Array = np.linalg.cholesky(np.eye(len(active)) + z.T @ z)
     half = np.linalg.solve(root, background.products[active])
     mean: Array = np.linalg.solve(root.T, half)
     misfit = float(background.y @ background.y - half @ half)

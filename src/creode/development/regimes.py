@@ -38,6 +38,7 @@ class Boundary(NamedTuple):
 
     place: float
     kind: Kind
+    faster: bool  # whether the rate increases (a fall that slows is an increase)
 
 
 def boundaries(rate: Array, kinks: Array, *, gap: float, least: float = 0.0) -> list[Boundary]:
@@ -64,7 +65,7 @@ def boundaries(rate: Array, kinks: Array, *, gap: float, least: float = 0.0) -> 
         found += _between(rate, p, q, path, still, at_end=at_end, gap=gap)
     for place in np.sort(kinks):
         found = _with_kink(found, float(place), rate, path, small, still, gap)
-    return _merged(found, path, small, gap)
+    return sorted(found)
 
 
 def _extrema(rate: Array, small: float) -> list[int]:
@@ -76,7 +77,7 @@ def _extrema(rate: Array, small: float) -> list[int]:
     inner = [int(steps[i + 1]) for i in np.flatnonzero(sign[1:] != sign[:-1])]
     kept = [0, *inner, len(rate) - 1]
     while len(kept) > 1:
-        masses = [_mass(rate, kept, i) for i in range(len(kept))]
+        masses = [_mass(rate, kept, k) for k in range(len(kept))]
         i = int(np.argmin(masses))
         if masses[i] >= small:
             break
@@ -85,7 +86,7 @@ def _extrema(rate: Array, small: float) -> list[int]:
             if kept:  # what is next to the end takes its place
                 kept[0 if i == 0 else -1] = 0 if i == 0 else len(rate) - 1
         else:
-            left, right = (abs(rate[kept[i]] - rate[kept[j]]) for j in (i - 1, i + 1))
+            left, right = (abs(rate[kept[i]] - rate[kept[k]]) for k in (i - 1, i + 1))
             j = i - 1 if left <= right else i + 1
             if j in (0, len(kept) - 1):
                 del kept[i]
@@ -97,9 +98,9 @@ def _extrema(rate: Array, small: float) -> list[int]:
 def _mass(rate: Array, kept: list[int], i: int) -> float:
     """How much an extremum moves the curve beyond what its nearer neighbour's rate would."""
     around = [kept[j] for j in (i - 1, i + 1) if 0 <= j < len(kept)]
-    low, high = (min(around), max(around)) if len(around) > 1 else sorted([kept[i], around[0]])
-    level = rate[kept[i]]
-    reference = min((rate[j] for j in around), key=lambda r: abs(r - level))
+    low, high = min([kept[i], *around]), max([kept[i], *around])
+    level = float(rate[kept[i]])
+    reference = min((float(rate[j]) for j in around), key=lambda r: abs(r - level))
     up = 1.0 if level >= reference else -1.0
     return float(np.maximum(up * (rate[low : high + 1] - reference), 0).sum() / len(rate))
 
@@ -114,8 +115,8 @@ def _between(
         one, two = _crossing(rate, p, q, a / 2), _crossing(rate, p, q, b / 2)
         slow = _crossing(rate, p, q, b / 10) - _crossing(rate, p, q, a / 10)
         if two - one > 2 * gap and slow >= 0.5 * (two - one):
-            return [Boundary(one, "end"), Boundary(two, "onset")]
-        return [Boundary(_crossing(rate, p, q, 0.0), "maximum" if a > 0 else "minimum")]
+            return [Boundary(one, "end", b > a), Boundary(two, "onset", b > a)]
+        return [Boundary(_crossing(rate, p, q, 0.0), "maximum" if a > 0 else "minimum", b > a)]
     if at_end:
         taken = abs(
             _crossing(rate, p, q, 0.9 * a + 0.1 * b) - _crossing(rate, p, q, 0.1 * a + 0.9 * b)
@@ -124,10 +125,10 @@ def _between(
             return []
     place = _crossing(rate, p, q, (a + b) / 2)
     if abs(b) < QUIET * abs(a):
-        return [Boundary(place, "end")]
+        return [Boundary(place, "end", b > a)]
     if abs(a) < QUIET * abs(b):
-        return [Boundary(place, "onset")]
-    return [Boundary(place, "kink")]
+        return [Boundary(place, "onset", b > a)]
+    return [Boundary(place, "kink", b > a)]
 
 
 def _rests(rate: Array, slow: int, fast: int, still: float) -> bool:
@@ -172,7 +173,9 @@ def _with_kink(
         return found
     a, b = float(rate[max(cell - 1, 0)]), float(rate[min(cell + 1, num - 1)])
     edges = [0.0, *sorted(x.place for x in found), 1.0]
-    room = min(place - max(e for e in edges if e < place), min(e for e in edges if e >= place) - place)
+    room = min(
+        place - max(e for e in edges if e < place), min(e for e in edges if e >= place) - place
+    )
     if abs(a - b) * room < small:
         return found
     before, after = max(cell - 1, 0), min(cell + 1, num - 1)
@@ -184,8 +187,4 @@ def _with_kink(
         kind = "end" if abs(b) < abs(a) else "onset"
     else:
         kind = "kink"
-    return sorted([*found, Boundary(place, kind)])
-
-
-def _merged(found: list[Boundary], path: Array, small: float, gap: float) -> list[Boundary]:
-    return sorted(found)
+    return sorted([*found, Boundary(place, kind, b > a)])

@@ -74,19 +74,27 @@ class Smooth:
         from scipy.linalg import solve_triangular
 
         at = LogStep(self.offset).x(np.atleast_1d(np.asarray(steps, np.float64)))
-        half = solve_triangular(self._root, self._covariance(self._x, at)[: len(self._x)], lower=True)
+        half = solve_triangular(
+            self._root, self._covariance(self._x, at)[: len(self._x)], lower=True
+        )
         mean = half.T @ self._white
         mean[: len(at)] += self._centre
         return mean, self._covariance(at, at) - half.T @ half
 
     def _covariance(self, a: Array, b: Array) -> Array:
         """Of (f, df/dx) at a with (f, df/dx) at b."""
-        parts = [[p * self.amplitude**2 for p in row] for row in _kernel(self.kernel, a, b, self.length_scale)]
+        parts = [
+            [p * self.amplitude**2 for p in row]
+            for row in _kernel(self.kernel, a, b, self.length_scale)
+        ]
         da, db = a[:, None] - self._middle, b[None, :] - self._middle
         one = np.ones((len(a), len(b)))
         line = [[one + da * db, da * one], [db * one, one]]
         out: Array = np.block(
-            [[g + self._line**2 * part for g, part in zip(*rows, strict=True)] for rows in zip(parts, line, strict=True)]
+            [
+                [g + self._line**2 * part for g, part in zip(*rows, strict=True)]
+                for rows in zip(parts, line, strict=True)
+            ]
         )
         return out
 
@@ -187,7 +195,11 @@ def _fitted(
             minimize(
                 lambda theta: -solved(theta)[0],
                 np.clip(
-                    [np.log(extent / 2), np.log(share * span), np.log(0.1 * noise) if extra else 0.0],
+                    [
+                        np.log(extent / 2),
+                        np.log(share * span),
+                        np.log(0.1 * noise) if extra else 0.0,
+                    ],
                     *np.transpose(bounds),
                 ),
                 bounds=bounds,
@@ -199,7 +211,13 @@ def _fitted(
     )
     amplitude, scale, tau = np.exp(best.x)
     evidence, root, white = solved(best.x)
-    return evidence, kernel, (float(amplitude), float(scale), float(tau) if extra else 0.0), root, white
+    return (
+        evidence,
+        kernel,
+        (float(amplitude), float(scale), float(tau) if extra else 0.0),
+        root,
+        white,
+    )
 
 
 def _kernel(kernel: Kernel, a: Array, b: Array, scale: float) -> list[list[Array]]:

@@ -34,7 +34,7 @@ def trajectory(readings: xr.Dataset, name: str, *, fewest: int = FEWEST) -> Traj
     """One variable of dimension checkpoint, with its error `<name>_se`.
 
     Raises:
-        ValueError: no such variable, error or dimension; two readings of one step; too few readings.
+        ValueError: no such variable, error or dimension, two readings of one step, or too few.
     """
     checked(readings, name)
     for one in (name, f"{name}_se"):
