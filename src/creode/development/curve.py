@@ -252,7 +252,7 @@ class _Chain:
 
     def sweep(self) -> None:
         """Half of the slots, then the background, each from its full conditional."""
-        for slot in self._rng.permutation(len(self._slots))[: len(self._slots) // 2]:
+        for slot in self._rng.permutation(len(self._slots))[: (len(self._slots) + 1) // 2]:
             self._slots[slot] = -1
             self._slots[slot] = self._atom()
         log_p = np.array([b.log_prior + self._log_evidence(b) for b in self._all])
@@ -309,7 +309,7 @@ class _Chain:
 def _solved(background: _Background, active: Indices) -> tuple[Array, Array, float]:
     """Mean heights, the root of their precision, and the misfit left, with unit s."""
     z = background.atoms[:, active]
-    root: Array = np.linalg.cholesky(np.eye(len(active)) + z.T @ z)
+    root = np.asarray(np.linalg.cholesky(np.eye(len(active)) + z.T @ z), np.float64)
     half = np.linalg.solve(root, background.products[active])
     mean: Array = np.linalg.solve(root.T, half)
     misfit = float(background.y @ background.y - half @ half)

@@ -62,9 +62,9 @@ def boundaries(rate: Array, kinks: Array, *, gap: float, least: float = 0.0) -> 
     for i in range(len(turns) - 1):
         p, q = turns[i], turns[i + 1]
         at_end = p == 0 or q == len(rate) - 1
-        found += _between(rate, p, q, path, still, at_end=at_end, gap=gap)
+        found += _between(rate, p, q, still, at_end=at_end, gap=gap)
     for place in np.sort(kinks):
-        found = _with_kink(found, float(place), rate, path, small, still, gap)
+        found = _with_kink(found, float(place), rate, small, still, gap)
     return sorted(found)
 
 
@@ -106,15 +106,19 @@ def _mass(rate: Array, kept: list[int], i: int) -> float:
 
 
 def _between(
-    rate: Array, p: int, q: int, path: Array, still: float, *, at_end: bool, gap: float
+    rate: Array, p: int, q: int, still: float, *, at_end: bool, gap: float
 ) -> list[Boundary]:
-    """The boundaries between a peak and a valley of the rate, or the reverse."""
+    """The boundaries between a peak and a valley of the rate, or the reverse.
+
+    Between moves of opposite sign the curve rests, and does not merely turn, if most of the time
+    below half of their rates is spent below a tenth of them.
+    """
     a, b = float(rate[p]), float(rate[q])
     slow, fast = (p, q) if abs(a) < abs(b) else (q, p)
     if a * b < 0 and not _rests(rate, slow, fast, still):
         one, two = _crossing(rate, p, q, a / 2), _crossing(rate, p, q, b / 2)
-        slow = _crossing(rate, p, q, b / 10) - _crossing(rate, p, q, a / 10)
-        if two - one > 2 * gap and slow >= 0.5 * (two - one):
+        rest = _crossing(rate, p, q, b / 10) - _crossing(rate, p, q, a / 10)
+        if two - one > 2 * gap and rest >= 0.5 * (two - one):
             return [Boundary(one, "end", b > a), Boundary(two, "onset", b > a)]
         return [Boundary(_crossing(rate, p, q, 0.0), "maximum" if a > 0 else "minimum", b > a)]
     if at_end:
@@ -158,7 +162,6 @@ def _with_kink(
     found: list[Boundary],
     place: float,
     rate: Array,
-    path: Array,
     small: float,
     still: float,
     gap: float,
