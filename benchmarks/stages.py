@@ -44,6 +44,7 @@ class Truth(NamedTuple):
     curve: Curve
     places: Array
     what: str  # in the result: "midpoint", "turn" or "boundary"
+    edges: Array = np.empty(0)  # of steps: where the rate is half of its peak
 
 
 class Case(NamedTuple):
@@ -61,7 +62,13 @@ def steps(rng: np.random.Generator, num: int) -> Truth:
         if (apart > 0.12).all() and (apart > 5 * (width[1:] + width[:-1])).all():
             break
     height = rng.uniform(0.4, 1.0, num)
-    return Truth(lambda u: expit((u[:, None] - places) / width) @ height, places, "midpoint")
+    half = 2 * np.arccosh(np.sqrt(2.0)) * width
+    return Truth(
+        lambda u: expit((u[:, None] - places) / width) @ height,
+        places,
+        "midpoint",
+        np.sort(np.concatenate([places - half, places + half])),
+    )
 
 
 def smooth_hump(rng: np.random.Generator, num: int) -> Truth:
@@ -139,6 +146,8 @@ class Score(NamedTuple):
     extra: int  # told beyond 5 % of all true ones
     covered: int  # by the interval of the one told nearest, of those within 10 %
     judged: int
+    edges_covered: int  # the same of edges of steps
+    edges_judged: int
     seconds: float
     error: float
 
@@ -147,28 +156,44 @@ def score(given: Case) -> Score:
     start = time.perf_counter()
     out = stages(given.readings)
     seconds = time.perf_counter() - start
-    what = "stage_midpoint" if given.truth.what == "midpoint" else "boundary"
-    names = ("stage_midpoint", "stage_midpoint_low", "stage_midpoint_high")
-    if what == "boundary":
-        names = ("boundary_step", "boundary_low", "boundary_high")
-    told = np.stack([np.log(out[n].values / FIRST) / np.log(LAST / FIRST) for n in names], 1)
-    told = told[np.isfinite(told).all(1)]
+    told = _told(out, "stage_midpoint", "")
+    if given.truth.what != "midpoint":
+        told = _told(out, "boundary", "_step")
     if given.truth.what == "turn":
         told = told[out["boundary_kind"].isin(["maximum", "minimum"]).values]
     away = np.abs(told[:, :1] - given.truth.places)  # (told, true)
-    found = covered = judged = 0
-    for k, place in enumerate(given.truth.places):
-        if not len(told):
-            break
-        nearest = told[away[:, k].argmin()]
-        found += bool(away[:, k].min() < NEAR)
-        if away[:, k].min() < SAME:
-            judged += 1
-            covered += bool(nearest[1] <= place <= nearest[2])
+    found = int((away.min(0, initial=np.inf) < NEAR).sum())
     extra = int((away.min(1, initial=np.inf) >= NEAR).sum()) if len(told) else 0
     if given.truth.what == "midpoint" and not len(out["boundary"]):
         extra = 0  # a trend without boundaries
-    return Score(found, len(given.truth.places), extra, covered, judged, seconds, given.error)
+    return Score(
+        found,
+        len(given.truth.places),
+        extra,
+        *_covered(told, given.truth.places),
+        *_covered(_told(out, "boundary", "_step"), given.truth.edges),
+        seconds,
+        given.error,
+    )
+
+
+def _told(out: xr.Dataset, name: str, middle: str) -> Array:
+    """(told, 3): place, low, high, in log time."""
+    ends = [out[f"{name}{end}"].values for end in (middle, "_low", "_high")]
+    told: Array = np.log(np.stack(ends, 1) / FIRST) / np.log(LAST / FIRST)
+    return told[np.isfinite(told).all(1)]
+
+
+def _covered(told: Array, places: Array) -> tuple[int, int]:
+    """Of the true places near one told: how many its interval holds, and how many there are."""
+    covered = judged = 0
+    for place in places:
+        away = np.abs(told[:, 0] - place)
+        if away.min(initial=np.inf) < SAME:
+            _, low, high = told[away.argmin()]
+            judged += 1
+            covered += bool(low <= place <= high)
+    return covered, judged
 
 
 def main() -> None:
@@ -202,12 +227,14 @@ def summarise(report: Report, family: str, scores: list[Score]) -> None:
         ):
             true = sum(s.true for s in some)
             add(f"found within 5 %{name}", [s.found / s.true for s in some], f" of {true}")
-        judged = sum(s.judged for s in scores)
-        each = [s.covered / s.judged for s in scores if s.judged]
-        share = 100 * sum(s.covered for s in scores) / max(judged, 1)
-        report.add(
-            family, "in the 95 % interval", each, unit="share", notes=f"{share:.0f} % of {judged}"
-        )
+        for what, counts in (
+            ("in the 95 % interval", [(s.covered, s.judged) for s in scores]),
+            ("edges in theirs", [(s.edges_covered, s.edges_judged) for s in scores]),
+        ):
+            covered, judged = np.sum(counts, 0)
+            if judged:
+                share = f"{100 * covered / judged:.0f} % of {judged}"
+                report.add(family, what, [c / j for c, j in counts if j], unit="share", notes=share)
         add("all of them and no other", [float(s.found == s.true and not s.extra) for s in scores])
     add("any that is none", [float(s.extra > 0) for s in scores])
     report.add(family, "time", [s.seconds for s in scores], unit="s")

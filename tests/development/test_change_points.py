@@ -1,6 +1,6 @@
 """Segmentation against enumeration."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -49,8 +49,7 @@ def test_segmentations_and_places_are_those_of_enumeration(shape):
             edges = [0, *cut, n]
             if min(np.diff(edges)) >= SHORTEST[shape]:
                 each[cut] = sum(
-                    slow_cost(x[a:b], y[a:b], error[a:b], shape)
-                    for a, b in zip(edges, edges[1:], strict=False)
+                    slow_cost(x[a:b], y[a:b], error[a:b], shape) for a, b in pairwise(edges)
                 )
         cheapest = min(each, key=each.get)
         assert best[num] == pytest.approx(each[cheapest])
@@ -120,7 +119,7 @@ def test_quantiles_are_even_between_checkpoints():
 
 def test_what_cannot_be_segmented_is_refused():
     readings = planted(np.random.default_rng(5), num=5)
-    with pytest.raises(ValueError, match="5 of 5 checkpoints .* need at least 6"):
+    with pytest.raises(ValueError, match=r"5 of 5 checkpoints .* need at least 6"):
         change_points(readings)
     with pytest.raises(ValueError, match="variables must be a list"):
         change_points(readings, "llc")

@@ -46,8 +46,8 @@ def test_a_staircase_is_read_with_its_edges_and_what_moved():
     half = 1.763 * 0.015
     edges = [0.3 - half, 0.3 + half, 0.7 - half, 0.7 + half]
     np.testing.assert_allclose(place(out["boundary_step"]), edges, atol=0.02)
-    assert (place(out["boundary_low"]) < edges).all()
-    assert (place(out["boundary_high"]) > edges).all()
+    assert (out["boundary_low"] < out["boundary_step"]).all()
+    assert (out["boundary_step"] < out["boundary_high"]).all()
     middle = out["stage_midpoint"].values[[1, 3]]
     np.testing.assert_allclose(place(middle), [0.3, 0.7], atol=0.015)
     assert (place(out["stage_midpoint_low"].values[[1, 3]]) < [0.3, 0.7]).all()
@@ -98,6 +98,24 @@ def test_noise_and_a_line_have_no_boundary():
 @pytest.mark.slow
 def test_noise_and_lines_seldom_have_a_boundary():
     assert alarms(range(200, 250)) <= 10  # 5 of 100 allowed: 10 or fewer with probability 99 %
+
+
+@pytest.mark.slow
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    inside, half = [], 1.763 * 0.02
+    for seed in range(40):
+        told = (0.75, 1.3)[seed % 2]
+        rng = np.random.default_rng(1000 + seed)
+        true = rng.uniform(0.3, 0.7)
+        out = stages(trajectory(lambda u, c=true: expit((u - c) / 0.02), 40, 0.06, seed, told))
+        assert out.sizes["boundary"] == 2
+        low, high = place(out["boundary_low"]), place(out["boundary_high"])
+        edges = np.array([true - half, true + half])
+        inside += [*((low <= edges) & (edges <= high))]
+        ends = [out[f"stage_midpoint{end}"].values[1] for end in ("_low", "_high")]
+        inside.append(place(ends[0]) <= true <= place(ends[1]))
+        assert np.ptp(place(ends)) < 0.1
+    assert np.mean(inside) >= 0.87
 
 
 def test_readings_that_are_not_ok_are_left_out_and_counted_whatever_their_order():

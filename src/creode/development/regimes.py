@@ -31,6 +31,7 @@ SHARE = 0.05  # of the range: a change of rate that moves the curve by less is n
 QUIET = 0.25  # of the neighbour's rate: a stage that is slower can be a plateau ...
 STILL = 0.1  # ... if it moves by less than this share of the range
 GRADUAL = 0.55  # a change of rate that takes a larger share of its stretch is a bend, no boundary
+ROUNDING = 1e-9  # of the largest rate: a change of rate between cells that is none
 
 
 class Boundary(NamedTuple):
@@ -70,10 +71,11 @@ def boundaries(rate: Array, kinks: Array, *, gap: float, least: float = 0.0) -> 
 
 def _extrema(rate: Array, small: float) -> list[int]:
     """Alternating peaks and valleys of the rate, ends included, that move the curve enough."""
-    steps = np.flatnonzero(np.diff(rate))
+    change = np.diff(rate)
+    steps = np.flatnonzero(np.abs(change) > ROUNDING * np.abs(rate).max())
     if not len(steps):
         return [0]
-    sign = np.sign(np.diff(rate)[steps])
+    sign = np.sign(change[steps])
     inner = [int(steps[i + 1]) for i in np.flatnonzero(sign[1:] != sign[:-1])]
     kept = [0, *inner, len(rate) - 1]
     while len(kept) > 1:
@@ -82,9 +84,8 @@ def _extrema(rate: Array, small: float) -> list[int]:
         if masses[i] >= small:
             break
         if i in (0, len(kept) - 1):
-            del kept[i]
-            if kept:  # what is next to the end takes its place
-                kept[0 if i == 0 else -1] = 0 if i == 0 else len(rate) - 1
+            end = kept.pop(i)
+            kept[0 if i == 0 else -1] = end  # what was next to the end takes its place
         else:
             left, right = (abs(rate[kept[i]] - rate[kept[k]]) for k in (i - 1, i + 1))
             j = i - 1 if left <= right else i + 1
@@ -166,22 +167,17 @@ def _with_kink(
     still: float,
     gap: float,
 ) -> list[Boundary]:
-    """The boundaries with one more where the rate jumps, unless it is there or hardly a change."""
-    if any(abs(b.place - place) < 0.5 * gap for b in found):
-        return found
+    """The boundaries with one where the rate jumps, in place of any as near, if it jumps enough."""
     num = len(rate)
-    cell = int(place * num)
-    width = max(1, int(0.25 * gap * num))
-    if cell - width < 0 or cell + width >= num:
+    before, after = int(place * num) - 1, int(place * num) + 1
+    if before < 0 or after >= num:
         return found
-    a, b = float(rate[max(cell - 1, 0)]), float(rate[min(cell + 1, num - 1)])
-    edges = [0.0, *sorted(x.place for x in found), 1.0]
-    room = min(
-        place - max(e for e in edges if e < place), min(e for e in edges if e >= place) - place
-    )
+    a, b = float(rate[before]), float(rate[after])
+    others = [x for x in found if abs(x.place - place) >= 0.5 * gap]
+    edges = np.array([0.0, *(x.place for x in others), 1.0])
+    room = float(np.abs(edges - place).min())
     if abs(a - b) * room < small:
         return found
-    before, after = max(cell - 1, 0), min(cell + 1, num - 1)
     slow, fast = (before, after) if abs(a) < abs(b) else (after, before)
     kind: Kind
     if a * b < 0 and not _rests(rate, slow, fast, still):
@@ -190,4 +186,4 @@ def _with_kink(
         kind = "end" if abs(b) < abs(a) else "onset"
     else:
         kind = "kink"
-    return sorted([*found, Boundary(place, kind, b > a)])
+    return sorted([*others, Boundary(place, kind, b > a)])
