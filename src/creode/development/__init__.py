@@ -1,14 +1,21 @@
-"""Development: readings along checkpoints."""
+"""Development: readings along checkpoints, the stages in them, an alarm for what the loss hides."""
+
+from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from creode.development.alarm import Alarm, AlarmConfig, Event
+from creode.development.change_points import change_points
+from creode.development.changes import changes
 from creode.development.checkpoints import Checkpoint, is_hub_id, list_checkpoints
+from creode.development.curve import Effort, Prior
 from creode.development.predictors import next_token_predictors, ridge_in_context
 from creode.development.reading import Reading
 from creode.development.readings_file import load_readings
 from creode.development.replay import alarms
+from creode.development.smoothing import Smooth, smooth
+from creode.development.stages import stages
 from creode.development.trajectory import TrajectoryGram, trajectory_pca
 from creode.models import load_model, load_weights
 
@@ -27,10 +34,15 @@ __all__ = [
     "Checkpoint",
     "CheckpointCallback",
     "CheckpointSaver",
+    "Effort",
     "Event",
+    "Prior",
     "Reading",
+    "Smooth",
     "TrajectoryGram",
     "alarms",
+    "change_points",
+    "changes",
     "is_hub_id",
     "list_checkpoints",
     "load_model",
@@ -38,6 +50,8 @@ __all__ = [
     "load_weights",
     "next_token_predictors",
     "ridge_in_context",
+    "smooth",
+    "stages",
     "trajectory_pca",
 ]
 

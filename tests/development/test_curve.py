@@ -1,0 +1,79 @@
+"""Draws of curves against closed forms and enumeration."""
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_t
+
+from creode.development.curve import Effort, Prior, _Words, sample_curves
+
+TINY = 1e-12
+
+
+def readings(num=20, error=0.1):
+    rng = np.random.default_rng(3)
+    u = np.linspace(0, 1, num)
+    sigma = error * rng.uniform(0.5, 1.5, num)
+    return u, sigma, rng
+
+
+def test_without_atoms_the_curve_is_the_weighted_line():
+    u, sigma, rng = readings(num=100)
+    y = 0.2 + 0.7 * (u - 0.5) + sigma * rng.standard_normal(len(u))
+    prior = Prior(another=TINY, flat=TINY, smooth=TINY, places=20, lengths=2)
+    effort = Effort(chains=1, burnin=2, sweeps=2500)
+    out = sample_curves(u, y, sigma, prior=prior, effort=effort, grid=11, seed=0)
+    design = np.stack([np.ones_like(u), u], 1) / sigma[:, None]
+    covariance = np.linalg.inv(design.T @ design)
+    line = covariance @ design.T @ (y / sigma)
+    at = np.stack([np.ones(11), out.grid], 1)
+    error = np.sqrt(np.einsum("gi,ij,gj->g", at, covariance, at))
+    left = np.square(y / sigma - design @ line).sum()
+    s = np.sqrt((prior.trust + left) / (prior.trust + len(u) - 2))
+    assert (out.num_atoms == 0).all()
+    np.testing.assert_allclose(out.value.mean(0), at @ line, atol=0.1 * error.max())
+    np.testing.assert_allclose(out.value.std(0), s * error, rtol=0.06)
+    assert out.scale.mean() == pytest.approx(s, rel=0.02)
+    np.testing.assert_allclose(out.rate, np.diff(out.value) * 10)
+
+
+@pytest.mark.parametrize("height", [0.0, 0.15])
+def test_one_slot_has_the_atoms_that_enumeration_gives(height):
+    u, sigma, rng = readings()
+    y = height * (u > 0.52) - height / 2 + sigma * rng.standard_normal(len(u))
+    prior = Prior(most=1, flat=1 - 2 * TINY, smooth=TINY, places=6, lengths=3, another=0.8)
+    sweeps = 5000
+    effort = Effort(chains=1, burnin=10, sweeps=sweeps)
+    out = sample_curves(u, y, sigma, prior=prior, effort=effort, grid=5, seed=4)
+    again = np.random.default_rng(np.random.SeedSequence(4).spawn(1)[0])
+    words = _Words.of(u, prior, again)
+    noise = np.diag(sigma**2) + prior.line**2
+
+    def evidence(atom):
+        shape = noise + (0 if atom is None else np.outer(atom, atom))
+        return multivariate_t.logpdf(y, np.zeros(len(u)), shape, df=prior.trust)
+
+    with_atom = [evidence(z) + p for z, p in zip(words.values.T, words.log_prior, strict=True)]
+    weight = prior.another * np.exp(np.array(with_atom) - evidence(None)).sum()
+    exact = weight / (1 + weight)
+    share = (out.num_atoms == 1).mean()
+    assert 0.02 < exact < 0.98
+    assert abs(share - exact) < 4 * np.sqrt(exact * (1 - exact) / sweeps)
+
+
+def test_the_prior_of_atoms_sums_to_one_and_places_are_inside():
+    u, _, rng = readings()
+    words = _Words.of(u, Prior(), rng)
+    assert np.exp(words.log_prior).sum() == pytest.approx(1)
+    assert words.place.min() >= u[1]
+    assert words.place.max() <= u[-2]
+
+
+def test_draws_replay_and_differ_by_seed():
+    u, sigma, rng = readings()
+    y = np.tanh(8 * (u - 0.5)) / 2 + sigma * rng.standard_normal(len(u))
+    settings = {"prior": Prior(places=30, lengths=3), "effort": Effort(sweeps=5), "grid": 9}
+    one, same, other = (
+        sample_curves(u, y, sigma, seed=seed, **settings).value for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
