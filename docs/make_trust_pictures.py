@@ -155,7 +155,7 @@ CASES = {
     "none_crossed": Case(draw=lambda: beyond_a_barrier(TOGETHER), chart=RUNNING, exact=None),
     "harmless_drift": Case(draw=harmless_drift, chart=RUNNING, exact=None),
 }
-AROUND = {"no_plateau": 4000, "nearly_flat": 10_000}  # around the choice: the budget
+AROUND = {"no_plateau": 4000, "nearly_flat": 20_000}  # around the choice: the budget
 
 
 def picture(name: str, out: Path) -> dict[str, Any]:

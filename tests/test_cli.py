@@ -14,7 +14,7 @@ from creode.cli import app, console
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
-    "attribute", "calibrate", "components", "demo", "llc",
+    "attribute", "calibrate", "components", "demo", "develop", "llc",
     "plan", "rerun", "respond", "train", "view",
 )  # fmt: skip
 

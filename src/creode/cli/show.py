@@ -56,10 +56,16 @@ def run_and_show(
 
 def tables(found: Conclusion, records: Sequence[Mapping[str, Any]]) -> list[Table]:
     """What a run says as tables, by its kind."""
-    from creode.study import Attribution, Responses
+    from creode.study import Attribution, Development, Responses
 
     if isinstance(found, Attribution):
         return [console.attribution_table(answer) for answer in records]
     if isinstance(found, Responses):
         return [console.response_table(records)]
+    if isinstance(found, Development):
+        return [
+            console.readings_table(super(Development, found).records()),
+            console.stages_table(records),
+            *([console.events_table(found.events())] if found.events() else []),
+        ]
     return [console.readings_table(records)]

@@ -14,6 +14,7 @@ from creode.development.predictors import next_token_predictors, ridge_in_contex
 from creode.development.reading import Reading
 from creode.development.readings_file import load_readings
 from creode.development.replay import alarms
+from creode.development.series import FEWEST
 from creode.development.smoothing import Smooth, smooth
 from creode.development.stages import stages
 from creode.development.trajectory import TrajectoryGram, trajectory_pca
@@ -29,6 +30,7 @@ _LATER = {  # these import the trainer, or transformers
 }
 
 __all__ = [
+    "FEWEST",
     "Alarm",
     "AlarmConfig",
     "Checkpoint",

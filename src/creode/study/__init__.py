@@ -1,14 +1,15 @@
 """One study: model(s), data and what to read, as a checked config; its units of work; its readings.
 
 Here: configuration (config.py), running (run.py), what it will cost (plan.py), what is concluded
-(conclusion.py; readings.py, responses.py, attribution.py), how that depends on the settings
-(sensitivity.py).
+(conclusion.py; readings.py, development.py, responses.py, attribution.py), how that depends on
+the settings (sensitivity.py).
 Not here: commands (cli/), the demo (demo.py).
 """
 
 from creode.study.attribution import Attribution
 from creode.study.conclusion import Conclusion
 from creode.study.config import DataConfig, SamplerConfig, StudyConfig
+from creode.study.development import Development
 from creode.study.kinds import conclusions
 from creode.study.plan import Cost, plan_study
 from creode.study.readings import Readings
@@ -28,6 +29,7 @@ __all__ = [
     "Conclusion",
     "Cost",
     "DataConfig",
+    "Development",
     "Grid",
     "OnUnit",
     "Readings",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import xarray as xr
 
 from creode.geometry import llc
 from creode.store import Store
-from creode.study.run import open_draws
+from creode.study.run import MODEL, open_draws
 
 if TYPE_CHECKING:
     from creode.viewer import Report, ResponseReport
@@ -58,7 +59,9 @@ class Conclusion(ABC):
     def chosen(self) -> dict[str, Any]:
         """What the run decided for itself: chains in turn or side by side, automatic settings."""
         with Store.open(self.path, mode="read") as store:
-            return {"chosen": dict(store.resolved)} if store.resolved else {}
+            resolved = dict(store.resolved).items()
+        found = {name: value for name, value in resolved if not name.startswith(MODEL)}
+        return {"chosen": found} if found else {}
 
     @cached_property
     def verdict(self) -> xr.Dataset:
@@ -102,6 +105,18 @@ class Conclusion(ABC):
         partial = target.with_suffix(".partial")
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         return partial.replace(target)
+
+    def _write_zarr(self, name: str, content: xr.Dataset) -> None:
+        target = self.path / name
+        partial = target.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        plain = content.copy()
+        texts = [name for name, values in plain.variables.items() if values.dtype.kind == "U"]
+        for text in texts:  # zarr v3 specifies strings of any length only
+            plain[text] = plain[text].astype(object)
+        plain.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
 
 
 def finite(values: Mapping[str, Any]) -> dict[str, Any]:

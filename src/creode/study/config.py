@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from creode import tasks
 from creode.data import Samples, load
-from creode.development import Checkpoint, is_hub_id, list_checkpoints
+from creode.development import FEWEST, Checkpoint, is_hub_id, list_checkpoints
 from creode.sampling import KERNELS, Auto, Execution, Kernel, Plan, Schedule
 from creode.sampling.observables import as_observables
 from creode.tasks import Task
@@ -113,7 +113,9 @@ class StudyConfig(_Strict):
     probes: dict[str, DataConfig] = Field(default_factory=dict)
     components: Names = ("full",)  # read at every checkpoint
     final_components: Names = ()  # read at the last checkpoint only
-    reading: Literal["llc", "response", "influence"] = "llc"  # what is concluded from the draws
+    reading: Literal["llc", "response", "influence", "development"] = (
+        "llc"  # what is concluded from the draws
+    )
     observables: Names = ()  # probes whose mean loss is observed beside the loss of the data
     rate: float = Field(default=0.05, gt=0, lt=1)  # false discoveries among significant responses
     sampler: SamplerConfig = SamplerConfig()
@@ -141,6 +143,11 @@ class StudyConfig(_Strict):
         as_observables(self.observables, self.probes)
         if self.reading == "response" and not self.probes:
             raise ValueError("a response needs data to respond to; give probes.")
+        named = len(set(self.checkpoints)) if isinstance(self.checkpoints, tuple) else FEWEST
+        if self.reading == "development" and (self.checkpoints == "last" or named < FEWEST):
+            raise ValueError(
+                f"stages need at least {FEWEST} checkpoints, got {self.checkpoints!r}; give all."
+            )
         return self
 
     def plan(self) -> Plan:
@@ -163,6 +170,11 @@ class StudyConfig(_Strict):
                     "checkpoints out."
                 )
         found = list_checkpoints(self.model, revisions=self.revision)
+        if self.reading == "development" and self.checkpoints == "all" and len(found) < FEWEST:
+            raise ValueError(
+                f"{self.model} has {len(found)} checkpoints; stages need at least {FEWEST}, better "
+                "20 and more, at steps of equal ratios."
+            )
         if self.checkpoints == "last":
             return [found[-1]]
         if self.checkpoints == "all":

@@ -7,6 +7,7 @@ from pathlib import Path
 from creode.store import Store
 from creode.study.attribution import Attribution
 from creode.study.conclusion import Conclusion
+from creode.study.development import Development
 from creode.study.readings import Readings
 from creode.study.responses import Responses
 
@@ -14,6 +15,7 @@ KINDS: dict[str, type[Conclusion]] = {
     "llc": Readings,
     "response": Responses,
     "influence": Attribution,
+    "development": Development,
 }
 
 

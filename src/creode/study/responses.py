@@ -7,7 +7,6 @@ same draws (readings.py), the page (viewer/).
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -182,18 +181,6 @@ class Responses(Conclusion):
         return shown.assign_coords(sample=np.arange(shown.sizes["sample"])).assign(
             text=token_texts_of(list(self.texts.found.values()))
         )
-
-    def _write_zarr(self, name: str, content: xr.Dataset) -> None:
-        target = self.path / name
-        partial = target.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        plain = content.copy()
-        texts = [name for name, values in plain.variables.items() if values.dtype.kind == "U"]
-        for text in texts:  # zarr v3 specifies strings of any length only
-            plain[text] = plain[text].astype(object)
-        plain.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
 
 
 def _step(cell: xr.Dataset) -> int | None:

@@ -38,6 +38,7 @@ from creode.store.stacking import stacked
 from creode.study.config import StudyConfig
 
 PILOT = "choosing settings"  # the name of the pilot, where units of work have theirs
+MODEL = "fingerprint_of_"  # begins the names of models among what a run resolved
 TRACE = "unit_loss"  # full traces of a probe
 OnUnit = Callable[[str, int, int], None]  # unit, chain-steps done, chain-steps of the whole study
 
@@ -95,12 +96,13 @@ def run_study(
         "fingerprints": {
             "data": data.fingerprint(),
             "probes": {name: samples.fingerprint() for name, samples in probes.items()},
-            "models": _fingerprints(study, series, first),
         },
     }
     with Store.open(out, config) as store:
         for name, decision in (resolved or {}).items():
             store.resolve(name, decision)
+        for name, fingerprint in _fingerprints(study, series, first).items():
+            _hold_model(store, name, fingerprint)
         schedule = plan.schedule
         if isinstance(plan.kernel, Auto):
             if "calibration" not in store.resolved:
@@ -259,9 +261,20 @@ def _fingerprints(
             yield checkpoint, load_study_model(study, checkpoint)
 
     return {
-        "model" if checkpoint is None else str(checkpoint.step): model_fingerprint(model)
+        "model" if checkpoint is None else f"step_{checkpoint.step}": model_fingerprint(model)
         for checkpoint, model in models()
     }
+
+
+def _hold_model(store: Store, name: str, fingerprint: str) -> None:
+    """Record the model of a checkpoint; one that comes later is added, none may become another."""
+    key = f"{MODEL}{name}"
+    if store.resolved.get(key, fingerprint) != fingerprint:
+        raise ValueError(
+            f"{store.path} holds draws of another {name.replace('_', ' ')} than the weights that "
+            "are there now; give a new directory, or put those weights back."
+        )
+    store.resolve(key, fingerprint)
 
 
 def _nested(nodes: Mapping[tuple[str, ...], xr.DataTree]) -> dict[str, Any]:

@@ -1,0 +1,150 @@
+"""What is concluded from readings along checkpoints: stages, and what an alarm would have said.
+
+Here: the readings of a run as one Dataset over checkpoints, its stages as records, its files.
+Not here: how stages are found (development/), the readings themselves (readings.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import xarray as xr
+
+from creode.development import alarms, stages
+from creode.study.conclusion import DATA, finite
+from creode.study.readings import Readings
+
+TRAJECTORY_FILE, STAGES_FILE, ALARMS_FILE = "trajectory.zarr", "stages.zarr", "alarms.zarr"
+PARTS = {"component_llc": "component", "probe_llc": "probe", "probe_loss": "probe"}
+
+
+@dataclass(frozen=True)
+class Development(Readings):
+    """The stages of the whole model, or else of the first component, and what moved in each."""
+
+    file: ClassVar[str] = "stages.json"
+    subject: ClassVar[str] = "Development"
+
+    @cached_property
+    def trajectory(self) -> xr.Dataset:
+        """Readings along checkpoints, dim checkpoint in training steps.
+
+        llc, llc_se, ok of the whole model, or else the first component; loss, L(w*) on its data,
+        nats; and where they were read at every checkpoint component_llc (component) of the others,
+        probe_llc and probe_loss (probe), with _se and _ok.
+        """
+        names = [str(name) for name in self.verdict["component"].values]
+        first = "full" if "full" in names else names[0]
+        others = [name for name in names if name != first]
+        whole = self.verdict.sel(component=first, drop=True)
+        found = xr.Dataset(
+            {"llc": whole["llc"], "llc_se": whole["llc_se"], "ok": whole["ok"].astype(bool),
+             "loss": whole["init_loss"]}
+        )  # fmt: skip
+        along = [n for n in others if (self.verdict["reasons"].sel(component=n) != "not run").all()]
+        if along:
+            parts = self.verdict.sel(component=along)
+            found = found.assign(_parts("component_llc", parts))
+        probes = {on: dataset for on, dataset in self.llc.items() if on != DATA}
+        if probes:
+            on = xr.concat(
+                [dataset.sel(component=first, drop=True) for dataset in probes.values()],
+                xr.Variable("probe", list(probes)), combine_attrs="drop",
+            )  # fmt: skip
+            found = found.assign(_parts("probe_llc", on) | {"probe_loss": on["init_loss"]})
+        return found.assign_attrs(component=first)
+
+    @cached_property
+    def stages(self) -> xr.Dataset | str:
+        """`creode.development.stages` of llc, or why there are none."""
+        try:
+            return stages(self.trajectory)
+        except ValueError as error:
+            return str(error)
+
+    @cached_property
+    def alarms(self) -> xr.Dataset:
+        """The events of an alarm that had watched every reading of the trajectory."""
+        return alarms(self.trajectory)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One flat record a stage."""
+        found = self.stages
+        if isinstance(found, str):
+            return [{"stage": None, "ok": False, "reasons": found}]
+        return [self._record(found, index) for index in range(found.sizes["stage"])]
+
+    def save(self, records: Sequence[Mapping[str, Any]] | None = None) -> Path:
+        """Write the records, and trajectory, stages and events as zarr beside them."""
+        self._write_zarr(TRAJECTORY_FILE, self.trajectory)
+        self._write_zarr(ALARMS_FILE, self.alarms)
+        if isinstance(self.stages, xr.Dataset):
+            self._write_zarr(STAGES_FILE, self.stages)
+        return super().save(records)
+
+    def events(self) -> list[dict[str, Any]]:
+        """The alarm's events as plain values."""
+        table = self.alarms
+        return [
+            finite({str(name): table[name].values[i].item() for name in table.data_vars})
+            for i in range(table.sizes["event"])
+        ]
+
+    def _record(self, found: xr.Dataset, index: int) -> dict[str, Any]:
+        one = found.isel(stage=index)
+        start, end = int(one["stage_start"]), int(one["stage_end"])
+        steps = self.trajectory["checkpoint"]
+        within = self.trajectory["ok"].where((steps >= start) & (steps <= end), drop=True)
+        doubted = int((within == 0).sum())
+        reasons = f"{doubted} of {within.size} readings are not ok and were left out"
+        begins = _boundary(found, index - 1) if index else {}
+        numbers = {
+            name: float(one[name])
+            for name in ("llc_delta", "llc_delta_se", "loss_delta", "loss_delta_se")
+            if name in one
+        }
+        return finite(
+            {
+                "stage": index + 1, "start": start, "end": end,
+                "kind": str(one["stage_kind"].item()), "type": str(one["stage_type"].item()),
+                "begins_low": None, "begins_high": None, "begins_probability": None, **begins,
+                **numbers, "moved": self._moved(one), "ok": doubted == 0,
+                "reasons": reasons if doubted else "",
+            }
+        )  # fmt: skip
+
+    def _moved(self, stage: xr.Dataset, most: int = 3) -> list[str]:
+        """Parts and probes that moved beyond doubt, the surest first."""
+        sure: list[tuple[float, str]] = []
+        for variable, dim in PARTS.items():
+            if f"{variable}_significant" not in stage:
+                continue
+            delta, error = stage[f"{variable}_delta"], stage[f"{variable}_delta_se"]
+            for i in np.flatnonzero(stage[f"{variable}_significant"].values):
+                at, se = float(delta[i]), float(error[i])
+                name = f"{variable.replace('_', ' ')} {delta[dim].values[i]}"
+                sure.append((abs(at) / se, f"{name} {at:+.3g} ± {se:.2g}"))
+        return [text for _, text in sorted(sure, reverse=True)[:most]]
+
+
+def _parts(name: str, dataset: xr.Dataset) -> dict[str, xr.DataArray]:
+    return {
+        name: dataset["llc"],
+        f"{name}_se": dataset["llc_se"],
+        f"{name}_ok": dataset["ok"].astype(bool),
+    }
+
+
+def _boundary(found: xr.Dataset, index: int) -> dict[str, Any]:
+    """What is known of where a stage begins."""
+    one = found.isel(boundary=index)
+    return {
+        "begins_low": int(one["boundary_low"]),
+        "begins_high": int(one["boundary_high"]),
+        "begins_probability": float(one["boundary_probability"]),
+    }
