@@ -223,14 +223,15 @@ def measure(bench: Bench, names: Sequence[str], effort: Effort, report: Report) 
 
 
 def memory(bench: Bench, effort: Effort, report: Report, lengths: Sequence[int]) -> None:
-    """Peak memory of one chain of one head, by the number of draws."""
+    """Peak memory of one chain of one head, by the number of draws; a step a draw."""
     peaks: dict[int, list[float]] = {draws: [] for draws in lengths}
     for seed in range(min(effort.rounds, 3)):
         for draws in lengths:
             with tempfile.TemporaryDirectory() as folder:
                 ran = bench.run(
-                    "creode", effort.heads[0], seed, Path(folder) / "out", draws=draws, chains=2
-                )
+                    "creode", effort.heads[0], seed, Path(folder) / "out", draws=draws, chains=1,
+                    steps_per_draw=1,
+                )  # fmt: skip
             peaks[draws].append(ran.peak_bytes / 1e6)
             note(f"  {draws} draws: {peaks[draws][-1]:.1f} MB, {ran.seconds:.0f} s")
     for draws, values in peaks.items():
