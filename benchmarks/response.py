@@ -52,6 +52,12 @@ NBETA, LOCALIZATION = 30.0, 300.0  # the peer's authors' values for small langua
 STEP_SIZE = 1e-3  # likewise, of SGLD: a seventh of a step's memory is the tether's
 CHAINS, DRAWS, BATCH_SIZE, MICROBATCH = 4, 100, 32, 8
 PROBE, DATA = 128, 1024  # sequences
+TRAINING_STEPS = 300
+SHAPE = {
+    "vocab_size": 5000, "d_model": 256, "num_layers": 2, "num_heads": 8, "context_length": 128,
+    "mlp_ratio": 0.0,
+}  # fmt: skip
+QUICK = {"vocab_size": 500, "d_model": 32, "context_length": 16}
 SGLD = {"name": "sgld", "step_size": STEP_SIZE}
 BAOAB = {"name": "baoab", "step_size": 0.05, "friction": 35.0}  # critical: 2√γ
 OURS: Mapping[str, Mapping[str, Any]] = {
@@ -81,8 +87,10 @@ class Bench:
             "component": component, "out": str(out), "nbeta": NBETA, "localization": LOCALIZATION,
             "chains": 2 if self._effort.quick else CHAINS,
             "draws": 4 if self._effort.quick else DRAWS, "batch_size": BATCH_SIZE, "seed": seed,
-            "threads": self._effort.threads, **(OURS if own else THEIRS)[name],
-            **({"microbatch": MICROBATCH} if own else {"lr": STEP_SIZE}), **other,
+            "threads": self._effort.threads,
+            **({"microbatch": MICROBATCH} if own else {"lr": STEP_SIZE}),
+            **(OURS if own else THEIRS)[name],
+            **other,
         }  # fmt: skip
         python = Path(sys.executable) if own else self._pythons[PEER]
         script = RUNNERS / f"response_{'creode' if own else 'devinterp'}.py"
@@ -223,14 +231,15 @@ def measure(bench: Bench, names: Sequence[str], effort: Effort, report: Report) 
 
 
 def memory(bench: Bench, effort: Effort, report: Report, lengths: Sequence[int]) -> None:
-    """Peak memory of one chain of one head, by the number of draws."""
+    """Peak memory of one chain of one head, by the number of draws; a step a draw."""
     peaks: dict[int, list[float]] = {draws: [] for draws in lengths}
     for seed in range(min(effort.rounds, 3)):
         for draws in lengths:
             with tempfile.TemporaryDirectory() as folder:
                 ran = bench.run(
-                    "creode", effort.heads[0], seed, Path(folder) / "out", draws=draws, chains=2
-                )
+                    "creode", effort.heads[0], seed, Path(folder) / "out", draws=draws, chains=1,
+                    steps_per_draw=1,
+                )  # fmt: skip
             peaks[draws].append(ran.peak_bytes / 1e6)
             note(f"  {draws} draws: {peaks[draws][-1]:.1f} MB, {ran.seconds:.0f} s")
     for draws, values in peaks.items():
@@ -256,14 +265,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="try the script; measures nothing")
     given = parser.parse_args()
     quick = given.quick
-    shape = {
-        "vocab_size": 500 if quick else 5000, "d_model": 32 if quick else 256, "num_layers": 2,
-        "num_heads": 8, "context_length": 16 if quick else 128, "mlp_ratio": 0.0,
-    }  # fmt: skip
     trained = Trained(
-        folder=given.work / ("quick" if quick else "decoder"), shape=shape,
+        folder=given.work / ("quick" if quick else "decoder"),
+        shape=SHAPE | (QUICK if quick else {}),
         num_data=128 if quick else DATA, num_probe=32 if quick else PROBE,
-        steps=20 if quick else 300,
+        steps=20 if quick else TRAINING_STEPS,
     )  # fmt: skip
     trained.make()
     every = [f"l{layer}h{head}" for head in range(8) for layer in range(2)]

@@ -5,6 +5,7 @@
         "chains": 4, "draws": 100, "burnin": 0, "steps_per_draw": 1, "batch_size": 32,
         "microbatch": 8, "seed": 0, "threads": 2}'
 
+φ is the data's excess loss on the draw's minibatch, or with "observable": "probe" the probe's.
 Writes chains.npy, χ of every chain (chain, unit), and error.npy, the standard error that is told
 of their mean (unit,), beside the run directory `run`.
 """
@@ -50,12 +51,18 @@ def main() -> None:
             component=component,
         ),
         {"probe": probe},
+        observables=[name for name in [given.get("observable", "loss")] if name != "loss"],
         sampler=kernel,
         execution=creode.Execution(microbatch=given["microbatch"]),
         out=str(out / "run"),
         **{name: given[name] for name in SCHEDULE},
     )
-    result = creode.susceptibility({component: draws}, by="token", keep_replicates=True)
+    result = creode.susceptibility(
+        {component: draws},
+        observable=given.get("observable", "loss"),
+        by="token",
+        keep_replicates=True,
+    )
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     peak = peak_bytes()
     found = result.isel(component=0)
@@ -71,6 +78,7 @@ def main() -> None:
                 "loaded_bytes": loaded,
                 "peak_bytes": peak,
                 "num_parameters": draws.attrs["num_parameters"],
+                "mean_loss": float(draws["probes/probe"]["loss"].mean()),
                 "loss_from": draws.attrs["loss_from"],
             }
         )

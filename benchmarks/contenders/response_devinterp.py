@@ -8,6 +8,7 @@
 Its `sample` once for a weight restriction, then its `compute_susceptibilities`, which is what its
 `susceptibilities` does for each. With train_batches 0 the probe is its sampling task too, and
 nothing else is scored. Component "full" is sampled alone: it has no susceptibility of its own.
+Without "full" nor has any other, and the covariances of chains alone are written.
 Writes two_chain.npy, χ of its own form (1, unit), and chains.npy, the covariance of every chain of
 the same draws (chain, unit).
 """
@@ -119,7 +120,7 @@ def main() -> None:
         device="cpu",
         output_path=out / "run",
     )
-    if component != "full":
+    if "full" in given and component != "full":
         full = xr.open_datatree(Path(given["full"]) / "run", engine="zarr", consolidated=False)
         found = compute_susceptibilities(
             {"full": full, component: draws}, task, include_sampling_task=task == "probe"
@@ -129,8 +130,10 @@ def main() -> None:
     if component != "full":
         order = places(draws["input_ids_probe"].values, tokens["probe"])
         sizes = (-1, len(order), tokens["probe"].shape[1] - 1)
-        two_chain = found["susceptibilities"]["sus"].values[:, 0]
-        for name, chi in (("two_chain", two_chain), ("chains", by_chain(draws, task))):
+        forms = {"chains": by_chain(draws, task)}
+        if "full" in given:
+            forms["two_chain"] = found["susceptibilities"]["sus"].values[:, 0]
+        for name, chi in forms.items():
             ordered = chi.reshape(sizes)[:, order].astype("float32")
             np.save(out / f"{name}.npy", ordered.reshape(len(ordered), -1))
     print(
@@ -141,6 +144,7 @@ def main() -> None:
                 "disk_bytes": sum(f.stat().st_size for f in (out / "run").rglob("*")),
                 "loaded_bytes": loaded,
                 "peak_bytes": peak,
+                "mean_loss": float(draws["loss_probe"].mean()),
                 "num_parameters": sum(
                     parameter.numel() if masks[name] is None else int(masks[name].sum())
                     for name, parameter in model.named_parameters()

@@ -3,10 +3,12 @@
 import pytest
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 import creode
 from creode.data import Samples
 from creode.sampling import SGLD, passes
+from creode.sampling.block import unit_losses
 from creode.sampling.passes import PASS_BYTES, pass_size
 from creode.tasks import NextToken
 from creode.testbeds.decoder import Decoder, DecoderConfig
@@ -76,3 +78,42 @@ def test_losses_do_not_depend_on_the_size_of_a_pass(component, monkeypatch):
             rtol=1e-6, atol=1e-9,
         )  # fmt: skip
     assert float(abs(whole["probes/p/unit_loss"] - whole["probes/p/unit_init_loss"]).max()) > 1e-4
+
+
+class Watched:
+    """A task that counts which of its earlier passes' losses are still in memory."""
+
+    def __init__(self):
+        self.made, self.most = [], 0
+
+    def __call__(self, model, batch):
+        self.made = [made for made in self.made if not made.expired()]
+        self.most = max(self.most, len(self.made))
+        losses = NextToken()(model, batch)
+        self.made.append(StorageWeakRef(losses.values.untyped_storage()))
+        return losses
+
+
+@pytest.mark.parametrize("microbatch", [None, 1])
+def test_passes_leave_nothing_behind(microbatch, monkeypatch):
+    monkeypatch.setattr(passes, "PASS_BYTES", 1)  # a sample a pass
+    task = Watched()
+    target = creode.LocalPosterior(
+        Decoder(SHAPE, seed=1), task, tokens(16, 1), nbeta=20.0, localization=50.0
+    )
+    creode.sample(
+        target, {"p": tokens(16)}, sampler=SGLD(step_size=1e-4), chains=1, draws=2, burnin=0,
+        steps_per_draw=1, batch_size=8,
+        execution=creode.Execution(mode="sequential", microbatch=microbatch),
+    )  # fmt: skip
+    assert task.most <= 2  # the last pass's, while the next runs
+
+
+def test_losses_of_passes_are_in_the_samples_order():
+    model, data = Decoder(SHAPE, seed=1), tokens(7)
+    whole = unit_losses(model, NextToken(), data, 7)
+    parts = unit_losses(model, NextToken(), data, 3)
+    torch.testing.assert_close(parts.values, whole.values)
+    assert torch.equal(parts.mask, whole.mask)
+    assert whole.values.shape == (7, 12)
+    assert not whole.mask[:, -1].any()

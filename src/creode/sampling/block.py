@@ -64,7 +64,13 @@ def in_batches(data: Samples, size: int) -> Iterator[Batch]:
 @torch.no_grad()
 def unit_losses(model: nn.Module, task: Task, data: Samples, batch_size: int) -> Losses:
     """ℓ_z of every unit of the data, (n,) or (n, T), at the model's present weights."""
-    pieces = [as_losses(task(model, batch)) for batch in in_batches(data, batch_size)]
-    return Losses(
-        torch.cat([piece.values for piece in pieces]), torch.cat([piece.mask for piece in pieces])
-    )
+    whole: Losses | None = None  # one array for all passes, as in the engine's probes
+    for number, batch in enumerate(in_batches(data, batch_size)):
+        values, mask = as_losses(task(model, batch))
+        if whole is None:
+            shape = (len(data), *values.shape[1:])
+            whole = Losses(values.new_empty(shape), mask.new_empty(shape))
+        place = slice(number * batch_size, (number + 1) * batch_size)
+        whole.values[place], whole.mask[place] = values, mask
+    assert whole is not None  # no data set is empty
+    return whole

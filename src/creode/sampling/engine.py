@@ -335,17 +335,19 @@ class Engine:
             self._recorder.stand_for_data(draw, data)
 
     def _probe_losses(self, probe: Probe) -> Losses:
-        prefix, pieces = self._problem.prefix, []
-        batches = in_batches(probe.samples, self._problem.pass_size)
-        for number, batch in enumerate(batches):
+        """Losses (C, B[, T]) of a probe, in an array made before the first pass.
+
+        What is kept from one pass to the next lies among the activations that the pass frees, and
+        parts their memory: an allocator then finds no room in it for the next pass.
+        """
+        prefix, size = self._problem.prefix, self._problem.pass_size
+        init = probe.init.values
+        values = init.new_empty(len(self._block.position), *init.shape)
+        for number, batch in enumerate(in_batches(probe.samples, size)):
             with nullcontext() if prefix is None else prefix.skipped(probe.name, number):
-                pieces.append(self._block.losses(batch))
-        if len(pieces) == 1:
-            return pieces[0]
-        return Losses(
-            torch.cat([piece.values for piece in pieces], 1),
-            torch.cat([piece.mask for piece in pieces], 1),
-        )
+                piece = values[:, number * size : (number + 1) * size]
+                piece.copy_(self._block.losses(batch).values)
+        return Losses(values, probe.init.mask.expand_as(values))
 
     def _batch(self, step: int) -> tuple[Tensor | None, Batch]:
         if self._minibatches.is_full:

@@ -58,7 +58,7 @@ class SequentialBlock:
             parameter.grad.zero_()
         size = len(next(iter(batch.values()))[0])
         chunk = self._microbatch or size
-        totals, counts = [], []
+        kept: BatchLosses | None = None  # one array for all passes, as in the engine's probes
         for start in range(0, size, chunk):
             piece = {name: column[0, start : start + chunk] for name, column in batch.items()}
             with torch.enable_grad(), autocast(self._flat.device, self._forward_dtype):
@@ -71,15 +71,17 @@ class SequentialBlock:
                     "model uses, and a task that computes its loss from the model it is given."
                 )
             objective.backward()  # type: ignore[no-untyped-call]
-            totals.append(total.detach())
-            counts.append(count)
-        losses_of_batch = BatchLosses(torch.cat(totals)[None], torch.cat(counts)[None])
+            if kept is None:
+                kept = BatchLosses(total.new_empty(1, size), count.new_empty(1, size))
+            kept.total[0, start : start + chunk] = total.detach()
+            kept.units[0, start : start + chunk] = count
+        assert kept is not None  # no batch is empty
         for span, index, parameter in self._partial:
             assert parameter.grad is not None
             self.gradient[0, span] = parameter.grad.flatten()[index]
         if chunk < size:
-            self.gradient.div_(losses_of_batch.units.sum())
-        return losses_of_batch
+            self.gradient.div_(kept.units.sum())
+        return kept
 
     @torch.no_grad()
     def losses(self, batch: Batch) -> Losses:
