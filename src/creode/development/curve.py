@@ -46,15 +46,15 @@ class Prior:
     shortest: float = 0.5  # length of a step, in median gaps between readings
     longest: float = 0.6  # the same, as a share of the trajectory
     most: int = 8  # atoms of a curve
-    another: float = 0.7  # P(K + 1 atoms) / P(K atoms)
+    another: float = 1.5  # P(K + 1 atoms) / P(K atoms)
     shares: tuple[float, float, float] = (0.4, 0.2, 0.4)  # of logistic, straight, kinks
     height: float = 0.5  # standard deviation of a step's height
     bend: float = 3.0  # standard deviation of a kink's change of rate
     line: float = 3.0  # standard deviation of a and b
-    flat: float = 0.4  # P(b = 0 and α = 0)
+    flat: float = 0.5  # P(b = 0 and α = 0)
     amplitudes: tuple[float, ...] = (0.1, 0.3, 1.0)  # α
     scales: tuple[float, ...] = (0.4, 1.0)  # length scales of g
-    smooth: float = 0.3  # P(α > 0)
+    smooth: float = 0.25  # P(α > 0)
     trust: float = 12.0  # degrees of freedom of the prior of s² around 1
 
 
