@@ -8,7 +8,8 @@ The settings of creode.development.stages were chosen on seed 0: judge them on a
 
 Families: 1 to 4 logistic steps (the truth is where they are steepest), a smooth rise and fall and
 a triangle (where they turn), lines with 1 to 3 kinks, and three without a boundary: a constant, a
-line in log step, and a gentle saturation.
+line in log step, and a gentle saturation. How many steps of a staircase can be placed at all is
+told by least squares that know their number and shape and start at the truth.
 
 Here: the trajectories, what is counted.
 Not here: stages (creode.development).
@@ -26,6 +27,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from report import Report, note
+from scipy.optimize import least_squares
 from scipy.special import expit
 
 from creode.development import stages
@@ -150,6 +152,7 @@ class Score(NamedTuple):
     edges_judged: int
     seconds: float
     error: float
+    oracle: int  # found by least squares from the truth
 
 
 def score(given: Case) -> Score:
@@ -174,7 +177,32 @@ def score(given: Case) -> Score:
         *_covered(_told(out, "boundary", "_step"), given.truth.edges),
         seconds,
         given.error,
+        _oracle(given),
     )
+
+
+def _oracle(given: Case) -> int:
+    """Steps within 5 % when their number and shape are known and the search starts at the truth."""
+    if given.truth.what != "midpoint":
+        return 0
+    u = np.log(given.readings["checkpoint"].values / FIRST) / np.log(LAST / FIRST)
+    value, error = given.readings["llc"].values, given.readings["llc_se"].values
+    places, edges = given.truth.places, given.truth.edges
+    width = (edges[1::2] - edges[::2]) / (4 * np.arccosh(np.sqrt(2.0)))
+
+    def shapes(theta: Array) -> Array:
+        c, log_width = np.split(theta, 2)
+        steps = expit((u[:, None] - c) / np.exp(log_width))
+        return np.hstack([np.ones((len(u), 1)), steps]) / error[:, None]
+
+    def misfit(theta: Array) -> Array:
+        design = shapes(theta)
+        return design @ np.linalg.lstsq(design, value / error, rcond=None)[0] - value / error
+
+    n = len(places)
+    bounds = [np.r_[np.zeros(n), np.full(n, np.log(1e-3))], np.r_[np.ones(n), np.zeros(n)]]
+    fitted = least_squares(misfit, np.r_[places, np.log(width)], bounds=bounds).x[:n]
+    return int((np.abs(fitted - places) < NEAR).sum())
 
 
 def _told(out: xr.Dataset, name: str, middle: str) -> Array:
@@ -227,6 +255,8 @@ def summarise(report: Report, family: str, scores: list[Score]) -> None:
         ):
             true = sum(s.true for s in some)
             add(f"found within 5 %{name}", [s.found / s.true for s in some], f" of {true}")
+            if any(s.oracle for s in some):
+                add(f"by least squares{name}", [s.oracle / s.true for s in some], f" of {true}")
         for what, counts in (
             ("in the 95 % interval", [(s.covered, s.judged) for s in scores]),
             ("edges in theirs", [(s.edges_covered, s.edges_judged) for s in scores]),

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 from creode.version import __version__
 
 if TYPE_CHECKING:
-    from creode import components, data, diagnostics, geometry, response, structure, tasks, testbeds
+    from creode import (
+        components,
+        data,
+        development,
+        diagnostics,
+        geometry,
+        response,
+        structure,
+        tasks,
+        testbeds,
+    )
     from creode.geometry import llc
     from creode.posterior import LocalPosterior
     from creode.response import influence, loss_kernel, susceptibility
@@ -34,6 +44,7 @@ _HOME = {
 _ROOMS = (
     "components",
     "data",
+    "development",
     "diagnostics",
     "geometry",
     "response",
@@ -53,6 +64,7 @@ __all__ = [
     "__version__",
     "components",
     "data",
+    "development",
     "diagnostics",
     "geometry",
     "influence",

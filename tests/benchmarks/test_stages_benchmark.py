@@ -54,8 +54,9 @@ def test_scores_count_what_is_found_covered_and_extra(monkeypatch):
     assert (score.covered, score.judged) == (1, 2)
     turn = given._replace(truth=truth._replace(what="turn", places=np.array([0.9])))
     assert benchmark.score(turn)[:5] == (1, 1, 0, 1, 1)
-    steps = truth._replace(what="midpoint", edges=np.array([0.3, 0.7]))
-    out = told([0.305, 0.66], ["onset", "end"], [np.nan, 0.5, np.nan])
-    score = benchmark.score(given._replace(truth=steps))
-    assert (score.found, score.extra, score.judged) == (0, 1, 0)
+    given = benchmark.case("1 step", 1, 0)
+    (place,), edges = given.truth.places, given.truth.edges
+    out = told([edges[0], edges[1] + 0.04], ["onset", "end"], [np.nan, place - 0.2, np.nan])
+    score = benchmark.score(given)
+    assert (score.found, score.extra, score.judged, score.oracle) == (0, 1, 0, 1)
     assert (score.edges_covered, score.edges_judged) == (1, 2)

@@ -29,11 +29,11 @@ def readings():
     )
 
 
-def test_differences_are_of_the_checkpoints_around_a_stage(readings):
-    out = changes(readings, [0, 15, 320], [15, 50, 320])
-    np.testing.assert_allclose(out["loss_delta"][:2], [2.5 - 3.0, 1.2 - 2.9])
-    assert np.isnan(out["loss_delta"][2])
-    np.testing.assert_array_equal(out["loss_delta_se"][:2], 0)
+def test_differences_are_of_the_nearest_checkpoints_or_of_those_around(readings):
+    out = changes(readings, [0, 12, 22, 320], [15, 70, 25, 320])
+    np.testing.assert_allclose(out["loss_delta"][:3], [2.5 - 3.0, 1.2 - 2.9, 1.5 - 2.5])
+    assert np.isnan(out["loss_delta"][3])
+    np.testing.assert_array_equal(out["loss_delta_se"][:3], 0)
     np.testing.assert_allclose(out["chi_delta"][1], readings["chi"][4] - readings["chi"][1])
     np.testing.assert_allclose(out["chi_delta_se"][:2], 0.1 * 2**0.5)
     assert not any(str(name).startswith("bare") for name in out)
@@ -53,7 +53,7 @@ def test_readings_that_are_not_ok_are_passed_over(readings):
     ok = np.array([1, 1, 0, 1, 1, 1, 1], bool)
     spoilt = readings.assign(ok=("checkpoint", ok)).copy(deep=True)
     spoilt["chi"][3, 0] = np.nan
-    out = changes(spoilt, [0], [15])
+    out = changes(spoilt, [0], [30])
     np.testing.assert_allclose(out["loss_delta"], [1.5 - 3.0])
     assert np.isnan(out["chi_delta"][0, 0])
     assert int(out["chi_rank"][0, 0]) == 0

@@ -40,6 +40,7 @@ def test_lists_are_paired_in_order_by_place_and_by_how_the_rate_changes():
     np.testing.assert_array_equal(out[2].places[90:], 0.61)
     opposite = consensus([[onset(0.5)]] * 60 + [[end(0.5)]] * 40, least=0.5)
     assert [a.probability for a in opposite] == [0.6]
+    assert consensus([[onset(0.5)]] * 60 + [[end(0.5)]] * 40, least=0.7) == []
 
 
 def test_no_list_is_told_where_most_have_none():

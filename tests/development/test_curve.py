@@ -20,7 +20,7 @@ def test_without_atoms_the_curve_is_the_weighted_line():
     u, sigma, rng = readings(num=100)
     y = 0.2 + 0.7 * (u - 0.5) + sigma * rng.standard_normal(len(u))
     prior = Prior(another=TINY, flat=TINY, smooth=TINY, places=20, lengths=2)
-    effort = Effort(chains=1, burnin=2, sweeps=2500)
+    effort = Effort(chains=1, burnin=2, sweeps=2000)
     out = sample_curves(u, y, sigma, prior=prior, effort=effort, grid=11, seed=0)
     design = np.stack([np.ones_like(u), u], 1) / sigma[:, None]
     covariance = np.linalg.inv(design.T @ design)
@@ -41,7 +41,7 @@ def test_one_slot_has_the_atoms_that_enumeration_gives(height):
     u, sigma, rng = readings()
     y = height * (u > 0.52) - height / 2 + sigma * rng.standard_normal(len(u))
     prior = Prior(most=1, flat=1 - 2 * TINY, smooth=TINY, places=6, lengths=3, another=0.8)
-    sweeps = 5000
+    sweeps = 3000
     effort = Effort(chains=1, burnin=10, sweeps=sweeps)
     out = sample_curves(u, y, sigma, prior=prior, effort=effort, grid=5, seed=4)
     again = np.random.default_rng(np.random.SeedSequence(4).spawn(1)[0])
@@ -58,6 +58,46 @@ def test_one_slot_has_the_atoms_that_enumeration_gives(height):
     share = (out.num_atoms == 1).mean()
     assert 0.02 < exact < 0.98
     assert abs(share - exact) < 4 * np.sqrt(exact * (1 - exact) / sweeps)
+
+
+def test_the_height_of_a_step_has_the_error_that_enumeration_gives():
+    u, sigma, rng = readings()
+    y = 1.0 * (u > 0.52) - 0.5 + 2.5 * sigma * rng.standard_normal(len(u))  # errors too small
+    prior = Prior(
+        most=1,
+        flat=1 - 2 * TINY,
+        smooth=TINY,
+        places=6,
+        lengths=2,
+        shares=(0.5, 0.5, 0),
+        another=100.0,
+    )
+    effort = Effort(chains=1, burnin=10, sweeps=3000)
+    out = sample_curves(u, y, sigma, prior=prior, effort=effort, grid=5, seed=4)
+    words = _Words.of(u, prior, np.random.default_rng(np.random.SeedSequence(4).spawn(1)[0]))
+    moves = np.diff(words.at(np.array([0.0, 1.0])), axis=0)[0]
+    each = []
+    for z, log_prior, move in zip(words.values.T, words.log_prior, moves, strict=True):
+        design = np.stack([np.full_like(u, prior.line), z], 1) / sigma[:, None]
+        covariance = np.linalg.inv(design.T @ design + np.eye(2))
+        mean = covariance @ design.T @ (y / sigma)
+        misfit = np.square(y / sigma).sum() - (y / sigma) @ design @ mean
+        scale_sq = (prior.trust + misfit) / (prior.trust + len(u) - 2)
+        log_evidence = 0.5 * np.linalg.slogdet(covariance)[1] - (prior.trust + len(u)) / 2 * np.log(
+            prior.trust + misfit
+        )
+        each.append(
+            [log_prior + log_evidence, move * mean[1], move**2 * scale_sq * covariance[1, 1]]
+        )
+    log_weight, mean, variance = np.array(each).T
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+    exact = weight @ mean
+    error = np.sqrt(weight @ (variance + mean**2) - exact**2)
+    moved = out.value[:, -1] - out.value[:, 0]
+    assert (out.num_atoms == 1).mean() > 0.99
+    assert abs(moved.mean() - exact) < 0.1 * error
+    assert moved.std() == pytest.approx(error, rel=0.05)
 
 
 def test_the_prior_of_atoms_sums_to_one_and_places_are_inside():
@@ -77,3 +117,22 @@ def test_draws_replay_and_differ_by_seed():
     )
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"flat": 0.8, "smooth": 0.3}, "flat and smooth .* got 0.8 and 0.3"),
+        ({"shares": (0.5, 0.2, 0.2)}, "sum to 1"),
+        ({"most": 0}, "places, lengths and most must be at least 1, got 240, 8 and 0"),
+        ({"trust": 0.0}, "must be positive, got Prior"),
+    ],
+)
+def test_a_prior_checks_itself(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Prior(**settings)
+
+
+def test_an_effort_checks_itself():
+    with pytest.raises(ValueError, match="at least 0, got 4, 0 and 40"):
+        Effort(sweeps=0)

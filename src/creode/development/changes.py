@@ -3,9 +3,8 @@
 Here: differences of readings over stages with errors, false discoveries held among parts, and the
 kind of a stage by loss and complexity.
 Not here: where stages begin (stages.py), corrections for many tests (response/discoveries.py).
-A difference is that of the readings at the last checkpoint before a stage (or its first) and the
-first one after it (or the last of all): nothing is smoothed, and a stage between two checkpoints
-has a difference.
+A difference is that of the readings at the checkpoints nearest, in log step, to the ends of a
+stage; where that is one checkpoint, of those around the stage. Nothing is smoothed.
 Source: types A and B of arXiv:2402.02364; stages in which the loss is still are named here as well.
 """
 
@@ -17,6 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from creode.development.log_step import LogStep
 from creode.development.series import trusted
 from creode.response.discoveries import significant
 from creode.response.uncertainty import two_sided
@@ -108,15 +108,19 @@ def _difference(
     nothing = xr.full_like(values.isel(checkpoint=0, drop=True), np.nan, dtype=float)
     if len(places) < 2:
         return nothing, nothing
-    # A step that went through a logarithm and back is within rounding of its checkpoint.
-    near = 1e-9 * steps.max()
-    first = places[max(int(np.searchsorted(steps[places], start + near, side="right")) - 1, 0)]
-    last = places[min(int(np.searchsorted(steps[places], end - near)), len(places) - 1)]
+    log_step = LogStep.of(steps)
+    x = log_step.x(steps[places])
+    a, b = (float(log_step.x(step)) for step in (start, end))
+    nearest = [int(np.abs(x - at).argmin()) for at in (a, b)]
+    if nearest[0] == nearest[1]:
+        before, after = np.searchsorted(x, a, "right") - 1, np.searchsorted(x, b)
+        nearest = [max(int(before), 0), min(int(after), len(x) - 1)]
+    first, last = places[nearest]
     if first == last:
         return nothing, nothing
-    a, b = (values.isel(checkpoint=int(k), drop=True) for k in (first, last))
+    one, other = (values.isel(checkpoint=int(k), drop=True) for k in (first, last))
     variance = sum(squares.isel(checkpoint=int(k), drop=True) for k in (first, last))
-    return b - a, xr.DataArray(variance) ** 0.5
+    return other - one, xr.DataArray(variance) ** 0.5
 
 
 def _ranked(

@@ -46,16 +46,37 @@ class Prior:
     shortest: float = 0.5  # length of a step, in median gaps between readings
     longest: float = 0.6  # the same, as a share of the trajectory
     most: int = 8  # atoms of a curve
-    another: float = 0.7  # P(K + 1 atoms) / P(K atoms)
+    another: float = 1.5  # P(K + 1 atoms) / P(K atoms)
     shares: tuple[float, float, float] = (0.4, 0.2, 0.4)  # of logistic, straight, kinks
     height: float = 0.5  # standard deviation of a step's height
     bend: float = 3.0  # standard deviation of a kink's change of rate
     line: float = 3.0  # standard deviation of a and b
-    flat: float = 0.4  # P(b = 0 and α = 0)
+    flat: float = 0.5  # P(b = 0 and α = 0)
     amplitudes: tuple[float, ...] = (0.1, 0.3, 1.0)  # α
     scales: tuple[float, ...] = (0.4, 1.0)  # length scales of g
-    smooth: float = 0.3  # P(α > 0)
+    smooth: float = 0.25  # P(α > 0)
     trust: float = 12.0  # degrees of freedom of the prior of s² around 1
+
+    def __post_init__(self) -> None:
+        straight = 1 - self.flat - self.smooth
+        if min(self.flat, self.smooth, straight) <= 0:
+            raise ValueError(
+                f"flat and smooth must be above 0 and their sum below 1, got {self.flat} and "
+                f"{self.smooth}."
+            )
+        if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-9:
+            raise ValueError(f"shares must not be negative and sum to 1, got {self.shares}.")
+        if min(self.places, self.lengths, self.most) < 1:
+            raise ValueError(
+                f"places, lengths and most must be at least 1, got {self.places}, {self.lengths} "
+                f"and {self.most}."
+            )
+        sizes = (self.shortest, self.longest, self.another, self.height, self.bend, self.line)
+        if min(*sizes, self.trust, self.fineness, *self.scales) <= 0:
+            raise ValueError(
+                "shortest, longest, another, height, bend, line, trust, fineness and scales must "
+                f"be positive, got {self}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +86,13 @@ class Effort:
     chains: int = 4  # each with a lattice of places and lengths of its own
     burnin: int = 40  # sweeps over half of the slots
     sweeps: int = 100
+
+    def __post_init__(self) -> None:
+        if min(self.chains, self.sweeps) < 1 or self.burnin < 0:
+            raise ValueError(
+                f"chains and sweeps must be at least 1 and burnin at least 0, got {self.chains}, "
+                f"{self.sweeps} and {self.burnin}."
+            )
 
 
 class Curves(NamedTuple):
@@ -149,6 +177,8 @@ class _Words(NamedTuple):
         lengths = shortest * ratio ** (np.arange(prior.lengths) + rng.random())
         place, length, shape, spread, weight = [], [], [], [], []
         for kind, share in zip((LOGISTIC, STRAIGHT, KINK), prior.shares, strict=True):
+            if not share:
+                continue
             sizes = np.zeros(1) if kind == KINK else lengths
             for size in sizes:
                 fine = prior.fineness * (u[-2] - u[1]) / max(size, 1e-9)
