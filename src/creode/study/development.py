@@ -57,7 +57,7 @@ class Development(Readings):
                 xr.Variable("probe", list(probes)), combine_attrs="drop",
             )  # fmt: skip
             found = found.assign(_parts("probe_llc", on) | {"probe_loss": on["init_loss"]})
-        return found.assign_attrs(component=first)
+        return found.transpose("checkpoint", ...).assign_attrs(component=first)
 
     @cached_property
     def stages(self) -> xr.Dataset | str:
