@@ -39,6 +39,22 @@ LLC = ("llc", "decoder", "--data", "corpus:brackets", "--length", 16, "--limit",
        "--out", "run")  # fmt: skip
 
 
+def test_development_is_stages_or_the_reason_why_there_are_none(run, tmp_path):
+    run(*(7 if option == 3 else option for option in TRAIN))
+    told = run("develop", *LLC[1:], "--json")
+    assert told.exit_code == 0, told.output
+    (only,) = json.loads(told.stdout)
+    assert not only["ok"]
+    assert "usable readings of 7 checkpoints" in only["reasons"]
+    assert json.loads((tmp_path / "run/stages.json").read_text()) == [only]
+    assert only["reasons"].split("'")[-1] in (tmp_path / "run/report.html").read_text()
+    table = " ".join(run("develop", *LLC[1:]).stdout.split())
+    assert "Stages" in table
+    few = run("develop", *LLC[1:-1], "few", "--checkpoints", "0,12")
+    assert few.exit_code == 1
+    assert "stages need at least 6 checkpoints, got (0, 12)" in " ".join(few.stderr.split())
+
+
 def test_a_kernel_takes_its_settings_and_control_variates_by_name(run, tmp_path):
     run(*TRAIN)
     read = run(*LLC, "--sampler", "badodab", "--sampler-option", "stiffness=1e5",

@@ -102,6 +102,35 @@ def test_sections_without_results_are_left_out(tmp_path):
     assert "The reading can be trusted." in page.text
 
 
+STAGE = {
+    "stage": 2, "start": 300, "end": 6500, "kind": "rise", "type": "A", "begins_low": 250,
+    "begins_high": 1410, "begins_probability": 0.97, "llc_delta": 4.25, "llc_delta_se": 0.31,
+    "loss_delta": -1.5, "loss_delta_se": None, "moved": ["probe llc <b>"], "ok": False,
+    "reasons": "1 of 5 readings are not ok and were left out",
+}  # fmt: skip
+EVENT = {
+    "step": 7000, "since": 5200, "since_low": 4100, "since_high": 6100, "reading": "llc",
+    "change": 1.234, "change_se": 0.111, "loss_change": 0.001, "loss_change_se": 0.002,
+    "kind": "silent",
+}  # fmt: skip
+
+
+def test_stages_and_alarms_are_told_in_words(tmp_path):
+    def text(**changes):
+        page = Page(write_report(smallest(**changes), tmp_path / "page.html").read_text())
+        return " ".join(page.text.split())
+
+    told = text(stages=[STAGE], events=[EVENT])
+    for words in ("300 – 6,500", "250 – 1,410", "0.97", "+4.25 ± 0.31", "-1.5", "probe llc <b>",
+                  "in doubt : 1 of 5 readings", "7,000", "5,200 (4,100 – 6,100)", "+1.23 ± 0.11",
+                  "silent"):  # fmt: skip
+        assert words.replace(" : ", ": ") in told.replace(" : ", ": "), words
+    none = text(stages=[{"stage": None, "ok": False, "reasons": "too few"}])
+    assert "No stages: too few" in none
+    assert "None: no reading moved beyond its errors" in none
+    assert "Alarms" not in text()
+
+
 def test_charts_along_training_are_of_what_was_followed_along_training():
     report = synthetic_report.make_report(llc=synthetic_report.make_sparse(), traces={}, llc_on={})
     found = figures(report)

@@ -69,56 +69,35 @@ def fail(error: BaseException) -> None:
 
 def stages_table(records: Sequence[Mapping[str, Any]]) -> Table:
     """Stages of development; one that rests on doubtful readings says so."""
+    from creode.viewer.stages import stage_rows
+
     table = Table(title="Stages", title_justify="left")
     for name in ("stage", "steps", "begins at (95 %)", "probability", "Δλ̂", "Δ loss"):
         table.add_column(name, justify="right")
-    table.add_column("kind")
-    table.add_column("moved most")
-    table.add_column("ok")
-    for record in records:
-        doubt = "yes" if record["ok"] else f"[red]no[/]: {_escaped(record['reasons'])}"
-        if record["stage"] is None:
-            table.add_row("–", "", "", "", "", "", "", "", doubt)
+    for name in ("kind", "moved most", "ok"):
+        table.add_column(name)
+    for row in stage_rows(records):
+        doubt = "yes" if row["ok"] else f"[red]no[/]: {_escaped(row['reasons'])}"
+        if row["stage"] is None:
+            table.add_row("–", *[""] * 7, doubt)
             continue
-        begins = "–"
-        if record["begins_low"] is not None:
-            begins = f"{record['begins_low']:,}–{record['begins_high']:,}"
-        kind = record["kind"] + (f" ({record['type']})" if record["type"] else "")
-        table.add_row(
-            str(record["stage"]),
-            f"{record['start']:,}–{record['end']:,}",
-            begins,
-            number(record["begins_probability"], 2),
-            _with_error(record.get("llc_delta"), record.get("llc_delta_se")),
-            _with_error(record.get("loss_delta"), record.get("loss_delta_se")),
-            kind,
-            _escaped("; ".join(record["moved"])),
-            doubt,
-        )
+        told = (str(row[name]) for name in ("stage", "steps", "begins", "probability"))
+        kind = row["kind"] + (f" ({row['type']})" if row["type"] else "")
+        moved = _escaped("; ".join(row["moved"]))
+        table.add_row(*told, row["llc"], row["loss"], kind, moved, doubt)
     return table
 
 
 def events_table(events: Sequence[Mapping[str, Any]]) -> Table:
     """What an alarm would have said, and when."""
+    from creode.viewer.stages import event_rows
+
     table = Table(title="Alarms", title_justify="left")
-    for name in ("rang at", "since", "reading", "change", "loss", "kind"):
+    for name in ("rang at", "since", "interval", "reading", "change", "Δ loss", "kind"):
         table.add_column(name)
-    for event in events:
-        table.add_row(
-            f"{event['step']:,}",
-            f"{event['since']:,} ({event['since_low']:,}–{event['since_high']:,})",
-            _escaped(event["reading"]),
-            _with_error(event["change"], event["change_se"]),
-            _with_error(event["loss_change"], event["loss_change_se"]),
-            event["kind"],
-        )
+    for row in event_rows(events):
+        table.add_row(*(_escaped(text) for text in row.values()))
     return table
-
-
-def _with_error(value: float | None, error: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:+.3g}" if not error else f"{value:+.3g} ± {error:.2g}"
 
 
 def readings_table(records: Sequence[Mapping[str, Any]]) -> Table:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -18,6 +18,9 @@ import xarray as xr
 from creode.development import alarms, stages
 from creode.study.conclusion import DATA, finite
 from creode.study.readings import Readings
+
+if TYPE_CHECKING:
+    from creode.viewer import Report
 
 TRAJECTORY_FILE, STAGES_FILE, ALARMS_FILE = "trajectory.zarr", "stages.zarr", "alarms.zarr"
 PARTS = {"component_llc": "component", "probe_llc": "probe", "probe_loss": "probe"}
@@ -86,6 +89,10 @@ class Development(Readings):
         if isinstance(self.stages, xr.Dataset):
             self._write_zarr(STAGES_FILE, self.stages)
         return super().save(records)
+
+    def report(self) -> Report:
+        """Everything the report of this run shows."""
+        return self._report(stages=self.records(), events=self.events())
 
     def events(self) -> list[dict[str, Any]]:
         """The alarm's events as plain values."""

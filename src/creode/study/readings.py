@@ -54,6 +54,9 @@ class Readings(Conclusion):
 
     def report(self) -> Report:
         """Everything the report of this run shows."""
+        return self._report()
+
+    def _report(self, **beside: Any) -> Report:
         from creode.viewer import Report
 
         return Report(
@@ -61,6 +64,7 @@ class Readings(Conclusion):
             llc_on={on: dataset for on, dataset in self.llc.items() if on != DATA},
             training=training_log(self.config.get("study", {}).get("model")),
             traces=self.traces(),
+            **beside,
             **self.heading(),
         )
 

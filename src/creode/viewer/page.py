@@ -15,6 +15,7 @@ from creode.viewer.figures import Figure, figures, loss_rows
 from creode.viewer.readings import OWN, Row, as_columns, compared_steps, probe_readings, readings
 from creode.viewer.rendering import made_by, rendered, settings, write_page
 from creode.viewer.report import Report, checkpoints
+from creode.viewer.stages import event_rows, stage_rows
 from creode.viewer.traces import packed
 
 
@@ -49,6 +50,8 @@ def _page(report: Report) -> str:
         checkpoints=list(dict.fromkeys(row["step"] for row in rows)),
         compared=compared_steps(rows),
         components=list(dict.fromkeys(row["component"] for row in rows)),
+        stages=None if report.stages is None else stage_rows(report.stages),
+        events=event_rows(report.events),
         warnings=report.warnings,
         config=list(settings(report.config)),
         command=report.command,

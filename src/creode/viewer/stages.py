@@ -1,0 +1,65 @@
+"""Stages and alarms as the page's tables show them.
+
+Here: words for each stage and event.
+Not here: finding them (development/), the markup (template/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Record = Mapping[str, Any]
+
+
+def stage_rows(stages: Sequence[Record]) -> list[dict[str, Any]]:
+    """Each stage in words; where there is none, its reason alone."""
+    return [
+        {"reasons": stage["reasons"], "ok": stage["ok"], "stage": None}
+        if stage["stage"] is None
+        else {
+            "stage": stage["stage"],
+            "steps": f"{stage['start']:,} – {stage['end']:,}",
+            "begins": _interval(stage["begins_low"], stage["begins_high"]),
+            "probability": _number(stage["begins_probability"]),
+            "kind": stage["kind"],
+            "type": stage["type"],
+            "llc": _with_error(stage.get("llc_delta"), stage.get("llc_delta_se")),
+            "loss": _with_error(stage.get("loss_delta"), stage.get("loss_delta_se")),
+            "moved": list(stage["moved"]),
+            "ok": stage["ok"],
+            "reasons": stage["reasons"],
+        }
+        for stage in stages
+    ]
+
+
+def event_rows(events: Sequence[Record]) -> list[dict[str, str]]:
+    """Each event of the alarm in words."""
+    return [
+        {
+            "step": f"{event['step']:,}",
+            "since": f"{event['since']:,}",
+            "interval": _interval(event["since_low"], event["since_high"]),
+            "reading": event["reading"],
+            "change": _with_error(event["change"], event["change_se"]),
+            "loss": _with_error(event["loss_change"], event["loss_change_se"]),
+            "kind": event["kind"],
+        }
+        for event in events
+    ]
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    """A signed difference with its standard error, if it has one."""
+    if value is None:
+        return "–"
+    return f"{value:+.3g}" if not error else f"{value:+.3g} ± {error:.2g}"
+
+
+def _interval(low: int | None, high: int | None) -> str:
+    return "–" if low is None or high is None else f"{low:,} – {high:,}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
