@@ -54,7 +54,8 @@ def _with_error(value: float | None, error: float | None) -> str:
     """A signed difference with its standard error, if it has one."""
     if value is None:
         return "–"
-    return f"{value:+.3g}" if not error else f"{value:+.3g} ± {error:.2g}"
+    signed = f"{value:+.3g}".replace("-", "−")
+    return signed if not error else f"{signed} ± {error:.2g}"
 
 
 def _interval(low: int | None, high: int | None) -> str:
