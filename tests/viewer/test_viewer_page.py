@@ -121,7 +121,8 @@ def test_stages_and_alarms_are_told_in_words(tmp_path):
         return " ".join(page.text.split())
 
     told = text(stages=[STAGE], events=[EVENT])
-    for words in ("300 – 6,500", "250 – 1,410", "0.97", "+4.25 ± 0.31", "−1.5", "rise (A)", "probe llc <b>",
+    for words in ("300 – 6,500", "250 – 1,410", "0.97", "+4.25 ± 0.31", "−1.5",
+                  "rise (A)", "probe llc <b>",
                   "in doubt : 1 of 5 readings", "7,000", "5,200 (4,100 – 6,100)", "+1.23 ± 0.11",
                   "silent"):  # fmt: skip
         assert words.replace(" : ", ": ") in told.replace(" : ", ": "), words
