@@ -25,7 +25,7 @@ def test_the_readme_names_the_two_set_up_commands():
 
 def test_the_readmes_commands_run(tmp_path):
     commands = "".join(block for block in blocks("sh") if block.startswith("creode"))
-    assert commands.count("creode ") == 8
+    assert commands.count("creode ") == 9
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
     subprocess.run(

@@ -50,8 +50,10 @@ VIRIAL_TOLERANCE = 0.1
 TEMPERATURE_TOLERANCE = 0.1
 HEAT_TOLERANCE = 0.1
 
-# What λ̂ lacks at the least, since draws found a loss below L(w*).
+# What λ̂ lacks at the least, since draws found a loss below L(w*): of λ̂, or of what one regular
+# direction has, below which parts that hardly matter to the loss would be held to more than others.
 DESCENT_TOLERANCE = 0.1
+ONE_DIRECTION = 0.5
 
 # A regular model with little localization has λ̂ = d/2, and heating within the virial's tolerance
 # lifts it above by as much.
@@ -246,7 +248,8 @@ def below_zero(e: Evidence) -> str | None:
 
 def not_lowest(e: Evidence) -> str | None:
     """Draws found a lower loss than that of w*, though λ̂ is not below 0."""
-    if e.on != "data" or below_zero(e) or not e.descent > DESCENT_TOLERANCE * abs(e.llc):
+    least = DESCENT_TOLERANCE * max(abs(e.llc), ONE_DIRECTION)
+    if e.on != "data" or below_zero(e) or not e.descent > least:
         return None
     return (
         f"draws reach a loss below that of w*, by {e.descent:.2g} of llc = {e.llc:.3g}, which is "
