@@ -96,9 +96,14 @@ def test_a_stage_that_rests_on_doubtful_readings_says_so():
     assert last["reasons"].startswith("1 of ")
 
 
-def test_where_nothing_can_be_trusted_there_is_no_stage_and_a_reason():
+def test_where_nothing_can_be_trusted_there_is_no_stage_and_a_reason(tmp_path):
     ok = np.zeros((len(STEPS), 3), bool)
-    (only,) = developed(Path("run"), ok=(("checkpoint", "component"), ok)).records()
+    developed(tmp_path).save()
+    assert (tmp_path / "stages.zarr").exists()
+    found = developed(tmp_path, ok=(("checkpoint", "component"), ok))
+    (only,) = found.records()
+    found.save()
+    assert not (tmp_path / "stages.zarr").exists()  # those were of other readings
     assert only["stage"] is None
     assert not only["ok"]
     assert "0 usable readings of 30" in only["reasons"]

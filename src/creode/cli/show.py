@@ -64,7 +64,7 @@ def tables(found: Conclusion, records: Sequence[Mapping[str, Any]]) -> list[Tabl
         return [console.response_table(records)]
     if isinstance(found, Development):
         return [
-            console.readings_table(super(Development, found).records()),
+            console.readings_table(found.readings()),
             console.stages_table(records),
             *([console.events_table(found.events())] if found.events() else []),
         ]

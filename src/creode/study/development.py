@@ -6,6 +6,7 @@ Not here: how stages are found (development/), the readings themselves (readings
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from creode.viewer import Report
 
 TRAJECTORY_FILE, STAGES_FILE, ALARMS_FILE = "trajectory.zarr", "stages.zarr", "alarms.zarr"
-PARTS = {"component_llc": "component", "probe_llc": "probe", "probe_loss": "probe"}
+PARTS = {"component_llc": "component", "probe_llc": "probe"}
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,10 @@ class Development(Readings):
         """The events of an alarm that had watched every reading of the trajectory."""
         return alarms(self.trajectory)
 
+    def readings(self) -> list[dict[str, Any]]:
+        """The learning coefficients that the stages rest on, one flat record each."""
+        return super().records()
+
     def records(self) -> list[dict[str, Any]]:
         """One flat record a stage."""
         found = self.stages
@@ -88,6 +93,8 @@ class Development(Readings):
         self._write_zarr(ALARMS_FILE, self.alarms)
         if isinstance(self.stages, xr.Dataset):
             self._write_zarr(STAGES_FILE, self.stages)
+        else:  # those of fewer checkpoints would not be of these readings
+            shutil.rmtree(self.path / STAGES_FILE, ignore_errors=True)
         return super().save(records)
 
     def report(self) -> Report:
