@@ -6,10 +6,11 @@ The data move from q to (1 − h) q + h q', so L to L + hΔ with Δ = L_q' − L
 
 κ the joint cumulant with m times Δ; d₁ = nβ χ(q'). The first order parts from the truth by a fifth
 of the change where what follows it, over h d₁, reaches ¼ or −1/6. That h is told once from d₂ alone
-and once with d₃; the smaller is the estimate, both and what a fourth order may do (5/6 to 5/4 of h,
-a geometric series' share) are its interval, with the errors of d₂ and d₃. Where the two differ by
-more than 2 the series is of no use at such h, and the interval begins where it surely converges,
-at h nβ sd(Δ) = 1/√2 (a change of all curvatures by their own size).
+and once with d₃, where d₃ is told from 0; the smaller is the estimate, both are its interval, with
+their errors and what further orders may do (5/6 to 5/4 of h, a geometric series' share; 2/3 to 3/2
+where d₃ is not known). Where the two differ by more than 2 the series is of no use at such h, and
+the interval begins where it surely converges, at h nβ sd(Δ) = 1/√2 (a change of all curvatures by
+their own size).
 
 Here: the first orders, their errors, how far the first alone can be trusted.
 Not here: χ of a mixture (response/mixture.py), which change to wish for (patterning/).
@@ -41,12 +42,13 @@ Told = tuple[float, float]  # a value and its standard error
 Interval = tuple[float, float, float]
 
 PARTED = (1 / 4, -1 / 6)  # what follows the first order, over it: a fifth of the change either way
-GEOMETRIC = (5 / 6, 5 / 4)  # of h, for the orders that are not known
+GEOMETRIC = (5 / 6, 5 / 4)  # of h, for the orders beyond the third
+UNKNOWN = (2 / 3, 3 / 2)  # the same, where the third is not told from 0
 APART = 2.0  # ratio of the two estimates of h from which on the series does not converge there
 SURE = 0.5**0.5  # h nβ sd(Δ) at which it does
 LEVEL = 0.95  # of the interval
 SPREAD = 2000  # of pairs of d₂ and d₃ drawn from their errors
-RESOLVED = 3.0  # standard errors from which on a derivative can be divided by
+RESOLVED = 3.0  # standard errors from which on a derivative is told from 0
 
 
 def shift(
@@ -104,7 +106,7 @@ def _of_posterior(
         second, third, valid = (np.nan, np.nan), (np.nan, np.nan), (np.nan, np.nan, np.nan)
         if delta is not None:
             second, third = _further(_trace(draws, observable), delta, nbeta)
-            if abs(first) > RESOLVED * error:
+            if _told((first, error)):
                 valid = _valid_to(first, second, third, sure=SURE / (nbeta * float(delta.std())))
         parts.append(
             xr.Dataset(
@@ -205,17 +207,26 @@ def _further(phi: Array, delta: Array, nbeta: float) -> tuple[Told, Told]:
 def _valid_to(first: float, second: Told, third: Told, *, sure: float) -> Interval:
     """Low, middle and high of the h at which first order and truth part."""
     normal = np.random.default_rng(0).standard_normal((2, SPREAD))
-    draws = [value + error * z for (value, error), z in zip((second, third), normal, strict=True)]
-    two, three = _parted(first, draws[0], np.zeros(SPREAD)), _parted(first, *draws)
+    two, three = (v + error * z for (v, error), z in zip((second, third), normal, strict=True))
+    alone, unknown = _parted(first, two, np.zeros(SPREAD)), not _told(third)
+    both = alone if unknown else _parted(first, two, three)
     outside = 50 * (1 - LEVEL)
-    low = GEOMETRIC[0] * float(np.percentile(np.minimum(two, three), outside))
-    high = GEOMETRIC[1] * float(np.percentile(np.maximum(two, three), 100 - outside))
-    alone = _parted(first, np.array([second[0]]), np.zeros(1))[0]
-    both = _parted(first, np.array([second[0]]), np.array([third[0]]))[0]
-    middle = float(min(alone, both))
-    if max(alone, both) > APART * middle:
+    shrunk, grown = UNKNOWN if unknown else GEOMETRIC
+    low = shrunk * float(np.percentile(np.minimum(alone, both), outside))
+    high = grown * float(np.percentile(np.maximum(alone, both), 100 - outside))
+    by_two, by_three = (
+        float(_parted(first, np.array([second[0]]), np.array([d3]))[0])
+        for d3 in (0.0, 0.0 if unknown else third[0])
+    )
+    middle = min(by_two, by_three)
+    if max(by_two, by_three) > APART * middle or (unknown and not _told(second)):
         low = min(low, sure)
     return min(low, middle), middle, max(high, middle)
+
+
+def _told(given: Told) -> bool:
+    """Whether a derivative is told from 0."""
+    return abs(given[0]) > RESOLVED * given[1]
 
 
 def _parted(first: float, second: Array, third: Array) -> Array:
