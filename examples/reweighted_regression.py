@@ -1,9 +1,9 @@
-"""Patterning where the truth can be had: which samples to weigh up so that a regression errs less.
+"""Patterning where the truth can be had: which samples to weigh up in a linear regression.
 
-A linear model learns from two teachers who disagree; 70 % of its samples are the first's. From draws
-around the trained weights come weights that lower its loss on the second's held-out samples and,
-in a second pattern, keep it on the first's. Retraining in three arms over five seeds shows whether
-they do, by as much as predicted, and how far the linear prediction reaches.
+A linear model learns from two teachers who disagree; 70 % of its samples are the first's. From
+draws around the trained model come weights on the samples that lower its loss on the second's
+held-out ones and, in a second pattern, keep it on the first's. Retraining in three arms over five
+seeds shows whether they do, by as much as predicted, and how far the linear prediction reaches.
 Settings were chosen on seed 100.
 
     python examples/reweighted_regression.py
