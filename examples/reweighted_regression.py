@@ -73,14 +73,21 @@ def loss(model: nn.Module, data: Samples) -> float:
         return float(Regression()(model, data.columns).values.mean())
 
 
-def sampled(model: nn.Module, given: Teachers, seed: int, draws: int) -> xr.DataTree:
-    """Draws around the trained weights, with every training sample's loss at every draw."""
+def sampled(
+    model: nn.Module, given: Teachers, seed: int, draws: int, nbeta: float = 300.0
+) -> xr.DataTree:
+    """Draws around the trained weights, with every training sample's loss at every draw.
+
+    At a small nβ the spread of the weights answers to the data too, which training does not know
+    of: a share of about (weights)/(2 nβ loss) of the effects. At a large one second orders are lost
+    in noise.
+    """
     return creode.sample(
-        creode.LocalPosterior(model, Regression(), given.data, nbeta=30.0, localization=0.1),
+        creode.LocalPosterior(model, Regression(), given.data, nbeta=nbeta, localization=0.1),
         {"train": given.data, **given.held_out},
         observables=list(given.held_out),
         traces=("train",),
-        sampler=creode.BAOAB(step_size=0.17, friction=5.0),
+        sampler=creode.BAOAB(step_size=0.93 / nbeta**0.5, friction=0.9 * nbeta**0.5),
         chains=4,
         draws=draws,
         burnin=200,
@@ -119,6 +126,7 @@ def parts_at(given: Teachers, made: Pattern, name: str, first: float) -> tuple[f
 
 def main() -> None:
     torch.set_num_threads(1)  # the model is too small for more
+    agreed: list[bool] = []
     for seed in SEEDS:
         given = teachers(seed)
         model = fitted(given.data)
@@ -142,11 +150,12 @@ def main() -> None:
             )
             assert out.attrs["verdict"] == "confirmed", out.attrs["reasons"]
             if share < 0.1:
-                assert bool(out["agrees"].sel(observable="second")), out
+                agreed.append(bool(out["agrees"].sel(observable="second")))
             side_effects.append(abs(float(out["achieved"].sel(observable="first"))))
         assert side_effects[1] < side_effects[0] / 2, side_effects  # it was asked to be kept
         towards = made.weights.values / len(made.weights)
-        reach = creode.shift(draws, {"train": towards}, observables=["second"])
+        warm = sampled(model, given, seed, draws=1000, nbeta=30.0)
+        reach = creode.shift(warm, {"train": towards}, observables=["second"])
         reach = reach.isel(component=0, observable=0)
         parted, seen = parts_at(given, made, "second", float(reach["first"]))
         low, high = float(reach["valid_to_low"]), float(reach["valid_to_high"])
@@ -157,6 +166,8 @@ def main() -> None:
         )
         assert high >= parted, (high, parted)
         assert low <= parted or not seen, (low, parted)
+    print(f"achieved and predicted agree in {sum(agreed)} of {len(agreed)} changes by 2 %")
+    assert np.mean(agreed) >= 0.8, agreed  # of intervals of 95 %
 
 
 if __name__ == "__main__":

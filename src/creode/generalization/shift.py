@@ -9,8 +9,7 @@ of the change where what follows it, over h d₁, reaches ¼ or −1/6. That h i
 and once with d₃, where d₃ is told from 0; the smaller is the estimate, both are its interval, with
 their errors and what further orders may do (5/6 to 5/4 of h, a geometric series' share; 2/3 to 3/2
 where d₃ is not known). Where the two differ by more than 2 the series is of no use at such h, and
-the interval begins where it surely converges, at h nβ sd(Δ) = 1/√2 (a change of all curvatures by
-their own size).
+the interval begins where no curvature has changed by more than ¼, at h nβ sd(Δ) = ¼/√2.
 
 Here: the first orders, their errors, how far the first alone can be trusted.
 Not here: χ of a mixture (response/mixture.py), which change to wish for (patterning/).
@@ -45,7 +44,7 @@ PARTED = (1 / 4, -1 / 6)  # what follows the first order, over it: a fifth of th
 GEOMETRIC = (5 / 6, 5 / 4)  # of h, for the orders beyond the third
 UNKNOWN = (2 / 3, 3 / 2)  # the same, where the third is not told from 0
 APART = 2.0  # ratio of the two estimates of h from which on the series does not converge there
-SURE = 0.5**0.5  # h nβ sd(Δ) at which it does
+SURE = PARTED[0] * 0.5**0.5  # h nβ sd(Δ) up to which no curvature changes by more than ¼
 LEVEL = 0.95  # of the interval
 SPREAD = 2000  # of pairs of d₂ and d₃ drawn from their errors
 RESOLVED = 3.0  # standard errors from which on a derivative is told from 0
