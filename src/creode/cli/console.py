@@ -207,6 +207,24 @@ def effect_table(records: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def proof_table(records: Sequence[Mapping[str, Any]]) -> Table:
+    """Predicted against achieved, and the gap to the permuted arm, by observable."""
+    table = Table(title="Trained on with these weights", title_justify="left")
+    table.add_column("observable")
+    for name in ("wanted", "predicted", "± se", "achieved", "95 %", "over permuted", "95 %"):
+        table.add_column(name, justify="right")
+    table.add_column("as predicted")
+    table.add_column("verdict", overflow="fold")
+    for one in records:
+        cells = [number(one[name], 4) for name in ("wanted", "predicted", "predicted_se")]
+        for name in ("achieved", "gap"):
+            ends = ", ".join(number(one[f"{name}_{end}"], 4) for end in ("low", "high"))
+            cells += [number(one[name], 4), ends]
+        agrees = "–" if one["predicted"] is None else "yes" if one["agrees"] else "no"
+        table.add_row(one["observable"], *cells, agrees, _verdict(one))
+    return table
+
+
 def _verdict(record: Mapping[str, Any]) -> str:
     return "[green]ok[/]" if record["ok"] else f"[yellow]{_escaped(record['reasons'])}[/]"
 
