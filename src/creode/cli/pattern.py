@@ -12,6 +12,7 @@ from creode.cli import console
 from creode.cli.app import app, reported
 from creode.cli.options import JsonOpt, StrictOpt, numbers, one_of
 from creode.cli.show import warn_of_doubt
+from creode.cli.writing_tables import effect_table, proof_table
 
 
 @app.command(
@@ -61,7 +62,7 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         f"weights: {out}, of {len(weights)} samples, {100 * weights.effective_share:.0f} % "
         f"effective, from {weights.values.min():.2g} to {weights.values.max():.2g}"
     )
-    records, table = effect_records(made), console.effect_table
+    records, table = effect_records(made), effect_table
     if seeds:
         training = TrainingConfig(
             steps=steps, batch_size=batch_size, learning_rate=learning_rate, checkpoints=2
@@ -72,7 +73,7 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
                 out=out.with_suffix(".proof"),
                 on_arm=lambda done, total: advance("training", done, total),
             )  # fmt: skip
-        records, table = proof_records(proof), console.proof_table
+        records, table = proof_records(proof), proof_table
     if as_json:
         typer.echo(json.dumps(records, indent=1))
     else:
