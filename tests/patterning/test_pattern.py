@@ -62,6 +62,9 @@ def test_groups_weigh_alike_and_are_told_from_fewer_draws():
     assert max(weights, key=lambda label: weights[label][0]) == least
     assert set(found.weights.groups) == set("abcd")
     assert found.effect.attrs["num_groups"] == 4
+    code = found.effect.sel(observable="code")
+    assert float(code["fitted"]) == pytest.approx(0.2 * effects[least], rel=1e-4)
+    assert abs(float(code["predicted"] - code["wanted"])) < 4 * float(code["predicted_se"])
 
 
 def test_the_ridge_follows_the_noise():

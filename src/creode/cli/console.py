@@ -267,6 +267,7 @@ def _excerpt(text: str, length: int = 60) -> str:
 
 
 def escaped(text: str) -> str:
+    """The text with rich's markup taken as it stands."""
     from rich.markup import escape
 
     return escape(text)
