@@ -38,7 +38,7 @@ CONFIG = DecoderConfig(
 )
 PERIODS = (10, 16)  # shortest and longest segment that is repeated
 PREFIX_MATCHING = 0.5  # from which on a head is an induction head: most of its attention
-SHARPNESS = 2.0  # of bigrams: the next token of a chain then has about 2 nats
+SHARPNESS = 1.0  # of bigrams: the next token of a chain then has about 3 nats of log 32 = 3.5
 OF_UNIFORM = 2.0  # times what uniform attention scores, from which on one is a previous-token head
 BATCH = 32  # samples of a training step
 
