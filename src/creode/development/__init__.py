@@ -15,6 +15,7 @@ from creode.development.reading import Reading
 from creode.development.readings_file import load_readings
 from creode.development.replay import alarms
 from creode.development.series import FEWEST
+from creode.development.shapes import shapes
 from creode.development.smoothing import Smooth, smooth
 from creode.development.stages import stages
 from creode.development.trajectory import TrajectoryGram, trajectory_pca
@@ -52,6 +53,7 @@ __all__ = [
     "load_weights",
     "next_token_predictors",
     "ridge_in_context",
+    "shapes",
     "smooth",
     "stages",
     "trajectory_pca",
