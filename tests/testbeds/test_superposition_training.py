@@ -7,7 +7,8 @@ import xarray as xr
 from torch.func import functional_call, hessian
 
 import creode
-from creode.development import stages
+from creode.development import Effort, stages
+from creode.sampling import sample_exactly
 from creode.testbeds import num_corners, shared_polygon, superposition, superposition_run
 from creode.testbeds.superposition import SuperpositionModel, expected_loss
 
@@ -135,26 +136,44 @@ def test_displacements_differ_by_orders_of_magnitude_and_between_seeds():
     torch.testing.assert_close(size, expected, rtol=0, atol=1.5)
 
 
+def posterior(model: SuperpositionModel) -> creode.LocalPosterior:
+    """With a tether that holds draws at the saddles: γ is above nβ/9."""
+    data = {"inputs": torch.eye(6, dtype=torch.float64)}
+    return creode.LocalPosterior(model, expected_loss, data, nbeta=100.0, localization=20.0)
+
+
+def drawn(model: SuperpositionModel, draws: int, step_size: float = 0.095) -> xr.DataTree:
+    return creode.sample(
+        posterior(model),
+        sampler=creode.BAOAB(step_size=step_size, friction=4.5),
+        chains=64, draws=draws, burnin=40, steps_per_draw=4, batch_size=6,
+        execution=creode.Execution(mode="vectorised"),
+    )  # fmt: skip
+
+
 def test_llc_rises_where_the_polygon_gets_a_corner():
     run = superposition_run(steps=240, seed=101)
     assert run.corners == (2, 2, 2, 3, 3, 3, 3, 3, 3)
-    read = []
-    for checkpoint in range(len(run.steps)):
-        draws = creode.sample(
-            creode.LocalPosterior(
-                run.model(checkpoint), run.task, run.data, nbeta=100.0, localization=20.0
-            ),
-            sampler=creode.BAOAB(step_size=0.095, friction=4.5),
-            chains=32, draws=25, burnin=40, steps_per_draw=4, batch_size=6,
-            execution=creode.Execution(mode="vectorised"),
-        )  # fmt: skip
-        read.append(creode.llc(draws))
+    read = [creode.llc(drawn(run.model(checkpoint), 12)) for checkpoint in range(9)]
     table = xr.concat(read, "checkpoint")[["llc", "llc_se"]].assign_coords(checkpoint=[*run.steps])
     table["loss"] = ("checkpoint", run.loss.numpy())
-    found = stages(table)
+    found = stages(table, effort=Effort(chains=2, burnin=20, sweeps=50))
     assert found["stage_kind"].values.tolist() == ["plateau", "rise", "plateau"]
     assert found["stage_type"].values[1] == "A"
     assert run.steps[1] < float(found["stage_midpoint"][1]) <= run.steps[4]
+
+
+@pytest.mark.parametrize("corners", [2, 3])
+def test_llc_at_a_saddle_is_that_of_exact_draws(corners):
+    model = shared_polygon(corners)
+    reading = creode.llc(drawn(model, 50))
+    exact = creode.llc(
+        sample_exactly(posterior(model), chains=64, draws=50, burnin=40, trajectory=4)
+    )
+    error = float(reading["llc_se"] ** 2 + exact["llc_se"] ** 2) ** 0.5
+    assert abs(float(reading["llc"] - exact["llc"])) < 4 * error < 0.25
+    assert not reading["ok"]
+    assert "draws reach a loss below that of w*" in str(reading["reasons"].values)
 
 
 def test_llc_of_a_regular_polygon_is_half_its_rank_where_the_tether_is_weak():

@@ -9,11 +9,10 @@ feature leaves its corner after about (3n/2ε) log(1/δ) steps. Then the polygon
 Here: training from a 2-gon of shared corners, its features displaced by very different amounts, so
 that they leave one after another; and which k-gon some weights are, from their columns alone.
 Not here: the model, its loss and its regular k-gons (superposition.py); learning coefficients.
-Choice: arXiv:2310.06301 trains by SGD, from 4-gons and from random weights. Here it is gradient
-descent on the expected loss: the noise of a small batch would drive all features out of a shared
-corner at once. No feature is dead on the way, so none has to come alive again.
 Symbols: W weight, b bias, n features, k corners. Dimensions: T checkpoints.
-Source: arXiv:2310.06301, k-gons as plateaus of training.
+Source: arXiv:2310.06301, k-gons as plateaus of training. Deviation: that trains by SGD; here it is
+gradient descent on the expected loss, since the noise of small batches displaces all features at
+once, and from shared corners, so that no feature is dead on the way and has to come alive again.
 """
 
 from __future__ import annotations
