@@ -77,9 +77,10 @@ def test_stages_are_told_with_what_moved_in_them(tmp_path):
     assert abs(rise["llc_delta"] - 10) < 4 * rise["llc_delta_se"] < 2
     assert rise["loss_delta"] < -0.8
     assert rise["type"] == "A"
-    moved = " ".join(rise["moved"])
-    assert "component llc l0h1" in moved
-    assert "l0h0" not in moved
+    moved = {one["reading"]: one for one in rise["moved"]}
+    assert set(moved) == {"component_llc[l0h1]", "probe_llc[code]"}
+    for name, height in (("component_llc[l0h1]", 4), ("probe_llc[code]", 6)):
+        assert abs(moved[name]["delta"] - height) < 4 * moved[name]["delta_se"] < 2
     assert all(record["ok"] for record in records)
     found.save(records)
     stored = xr.open_zarr(tmp_path / "trajectory.zarr", consolidated=False)

@@ -99,7 +99,14 @@ class Development(Readings):
 
     def report(self) -> Report:
         """Everything the report of this run shows."""
-        return self._report(stages=self.records(), events=self.events())
+        from creode.viewer import DevelopmentReport
+
+        curve = None if isinstance(self.stages, str) else self.stages[["curve", "curve_se"]]
+        return self._report(
+            development=DevelopmentReport(
+                trajectory=self.trajectory, stages=self.records(), events=self.events(), curve=curve
+            )
+        )
 
     def events(self) -> list[dict[str, Any]]:
         """The alarm's events as plain values."""
@@ -132,18 +139,18 @@ class Development(Readings):
             }
         )  # fmt: skip
 
-    def _moved(self, stage: xr.Dataset, most: int = 3) -> list[str]:
+    def _moved(self, stage: xr.Dataset, most: int = 3) -> list[dict[str, Any]]:
         """Parts and probes that moved beyond doubt, the surest first."""
-        sure: list[tuple[float, str]] = []
+        sure: list[tuple[float, dict[str, Any]]] = []
         for variable, dim in PARTS.items():
             if f"{variable}_significant" not in stage:
                 continue
             delta, error = stage[f"{variable}_delta"], stage[f"{variable}_delta_se"]
             for i in np.flatnonzero(stage[f"{variable}_significant"].values):
                 at, se = float(delta[i]), float(error[i])
-                name = f"{variable.replace('_', ' ')} {delta[dim].values[i]}"
-                sure.append((abs(at) / se, f"{name} {at:+.3g} ± {se:.2g}"))
-        return [text for _, text in sorted(sure, reverse=True)[:most]]
+                name = f"{variable}[{delta[dim].values[i]}]"
+                sure.append((abs(at) / se, {"reading": name, "delta": at, "delta_se": se}))
+        return [found for _, found in sorted(sure, key=lambda one: -one[0])[:most]]
 
 
 def _parts(name: str, dataset: xr.Dataset) -> dict[str, xr.DataArray]:
