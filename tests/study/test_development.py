@@ -5,12 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from study_cases import tiny_study
 
-from creode.development import list_checkpoints
+from creode.development import list_checkpoints, load_model
+from creode.posterior import LocalPosterior
+from creode.sampling import Execution
+from creode.sampling.curvature import curvature
 from creode.store import Store
-from creode.study import Development, StudyConfig, run_study
+from creode.study import Development, StudyConfig, measures, open_draws, run_study
+from creode.tasks import NextToken
 
 STEPS = np.unique(np.round(np.geomspace(10, 1e4, 30)).astype(int))
 RISE = 300.0  # where λ̂ and one part rise, and the loss of one probe falls
@@ -31,6 +36,7 @@ def readings(values, error, seed, components):
             "llc": (dims, np.stack(values, 1) + error * rng.standard_normal(shape)),
             "llc_se": (dims, np.full(shape, error)),
             "init_loss": (dims, np.repeat(5 - step(1.0)[:, None], shape[1], 1)),
+            "init_loss_se": (dims, np.full(shape, 0.05)),
             "ok": (dims, np.ones(shape, bool)),
             "reasons": (dims, np.full(shape, "", object)),
         },
@@ -43,9 +49,12 @@ def developed(path, **changes):
     found = Development(path)
     data = readings([step(10.0), np.full(len(STEPS), 3.0), step(4.0)], 0.2, 1,
                     ("full", "l0h0", "l0h1"))  # fmt: skip
+    measured = changes.pop("measured", xr.Dataset())
     verdict = data.assign(changes)
     probe = readings([step(6.0), np.zeros(len(STEPS)), step(1.0)], 0.2, 2, ("full", "l0h0", "l0h1"))
-    vars(found).update(verdict=verdict, llc={"data": verdict, "code": probe}, config={})
+    vars(found).update(
+        measured=measured, verdict=verdict, llc={"data": verdict, "code": probe}, config={}
+    )
     return found
 
 
@@ -55,6 +64,7 @@ def test_the_trajectory_is_of_the_whole_model_its_parts_and_probes():
     assert found["component"].values.tolist() == ["l0h0", "l0h1"]
     assert found["probe_loss"].dims == ("checkpoint", "probe")
     assert found["loss"].values == pytest.approx(5 - step(1.0))
+    assert found["probe_loss_se"].values == pytest.approx(0.05)
     last = found.isel(checkpoint=-1)
     assert float(last["llc"]) == pytest.approx(10, abs=1)
     assert float(last["component_llc"].sel(component="l0h1")) == pytest.approx(4, abs=1)
@@ -78,8 +88,9 @@ def test_stages_are_told_with_what_moved_in_them(tmp_path):
     assert rise["loss_delta"] < -0.8
     assert rise["type"] == "A"
     moved = {one["reading"]: one for one in rise["moved"]}
-    assert set(moved) == {"component_llc[l0h1]", "probe_llc[code]"}
-    for name, height in (("component_llc[l0h1]", 4), ("probe_llc[code]", 6)):
+    expected = {"component_llc[l0h1]": 4, "probe_llc[code]": 6, "probe_loss[code]": -1}
+    assert set(moved) == set(expected)
+    for name, height in expected.items():
         assert abs(moved[name]["delta"] - height) < 4 * moved[name]["delta_se"] < 2
     assert all(record["ok"] for record in records)
     found.save(records)
@@ -110,6 +121,31 @@ def test_where_nothing_can_be_trusted_there_is_no_stage_and_a_reason(tmp_path):
     assert "0 usable readings of 30" in only["reasons"]
 
 
+def test_what_was_measured_is_read_beside_and_told_where_it_moved(tmp_path):
+    rng = np.random.default_rng(5)
+    measured = xr.Dataset(
+        {
+            "weight_norm": ("checkpoint", STEPS**0.5),
+            "hessian_trace": ("checkpoint", step(-80.0) + rng.standard_normal(len(STEPS))),
+            "hessian_trace_se": ("checkpoint", np.ones(len(STEPS))),
+            "still": ("checkpoint", np.full(len(STEPS), 3.0)),
+            "still_se": ("checkpoint", np.ones(len(STEPS))),
+        },
+        {"checkpoint": STEPS},
+    )
+    found = developed(tmp_path, measured=measured)
+    rise = found.records()[1]
+    first = rise["moved"][0]
+    assert first["reading"] == "hessian_trace"
+    assert abs(first["delta"] + 80) < 4 * first["delta_se"] < 10
+    assert len(rise["moved"]) == 3
+    told = {one["reading"] for record in found.records() for one in record["moved"]}
+    assert not told & {"still", "weight_norm", "llc", "loss"}
+    found.save()
+    stored = xr.open_zarr(tmp_path / "trajectory.zarr", consolidated=False)
+    xr.testing.assert_allclose(stored["weight_norm"].load(), measured["weight_norm"])
+
+
 def study(models, **changes):
     return StudyConfig.model_validate(tiny_study(models, reading="development", **changes))
 
@@ -131,20 +167,97 @@ def keys(out):
     return {key[0] for key in found}
 
 
-def test_checkpoints_that_come_later_are_read_beside_those_that_were(models, tmp_path):
-    series = tmp_path / "series"
-    series.mkdir()
+def many(models, folder, count=6):
+    """A directory of `count` checkpoints, which are those of `models` again and again."""
     weights = [one.path for one in list_checkpoints(models)]
+    for number in range(count):
+        target = folder / f"step_{number:06d}"
+        if not target.exists():
+            shutil.copytree(weights[number % len(weights)], target)
+    return folder
 
-    def add(*steps):
-        for number in steps:
-            shutil.copytree(weights[number % len(weights)], series / f"step_{number:06d}")
 
-    add(*range(6))
+def test_measures_are_taken_once_a_checkpoint_and_resume(models, tmp_path, monkeypatch):
+    taken = []
+    exact = measures.weight_norm
+
+    def watched(posterior):
+        taken.append(posterior)
+        if len(taken) == 3:
+            raise KeyboardInterrupt
+        return exact(posterior)
+
+    monkeypatch.setattr(measures, "weight_norm", watched)
+    wanted = study(
+        many(models, tmp_path / "series"), components=("l0h0",), final_components=(),
+        measures=("weight_norm", "hessian"),
+    )  # fmt: skip
+    out = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run_study(wanted, out)
+    run_study(wanted, out)
+    assert len(taken) == 7  # the third twice
+    assert set(open_draws(out).children) == {f"step_{number:08d}" for number in range(6)}
+    run_study(wanted, out)
+    assert len(taken) == 7
+    many(models, tmp_path / "series", 7)
+    run_study(wanted, out)
+    assert len(taken) == 8
+    found = Development(out).trajectory
+    weights = load_model(tmp_path / "series/step_000002").state_dict()
+    norm = torch.cat([value.flatten() for value in dict(weights).values()]).norm()
+    assert float(found["weight_norm"].sel(checkpoint=2)) == pytest.approx(float(norm), rel=1e-5)
+    whole = LocalPosterior(
+        load_model(tmp_path / "series/step_000002"), NextToken(), wanted.data.load(models / "step_000012"),
+        nbeta=1.0, localization=1.0,
+    )  # fmt: skip
+    again = curvature(whole, Execution(microbatch=8))
+    one = found.sel(checkpoint=2)
+    assert float(one["hessian_max"]) == pytest.approx(again.largest, rel=1e-6)
+    assert float(one["hessian_trace"]) == pytest.approx(again.trace, rel=1e-6)
+    assert float(one["hessian_trace_se"]) == pytest.approx(again.trace_se, rel=1e-6)
+    assert "hessian_max_se" not in found
+    assert found["weight_norm"].notnull().all()
+
+
+def test_measures_that_nothing_would_read_are_refused(models):
+    with pytest.raises(ValueError, match="measures are read along checkpoints"):
+        StudyConfig.model_validate(tiny_study(models, measures="hessian"))
+    with pytest.raises(ValueError, match="'weight_norm' or 'hessian'"):
+        study(models, measures="norm")
+
+
+def test_a_run_without_measures_has_none(models, tmp_path):
+    wanted = study(many(models, tmp_path / "series"), components="l0h0", final_components=())
+    run_study(wanted, tmp_path / "run")
+    assert "measures" not in keys(tmp_path / "run")
+    assert not Development(tmp_path / "run").measured
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"llc": 1.0}, "llc is the name of another reading"),
+        ({"a": (1.0, 0.1), "a_se": 2.0}, "a_se is the name of another reading"),
+        (
+            {"a": "much"},
+            r"source: a: a reading is a number or \(value, standard error, ok\), got 'much'",
+        ),
+        ({"a": None}, "a reading is a number"),
+    ],
+)
+def test_what_is_no_reading_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        measures.as_dataset("source", given)
+
+
+def test_checkpoints_that_come_later_are_read_beside_those_that_were(models, tmp_path):
+    series = many(models, tmp_path / "series")
+    weights = [one.path for one in list_checkpoints(models)]
     out = tmp_path / "run"
     run_study(study(series, final_components=()), out)
     seen = []
-    add(6, 7)
+    many(models, series, 8)
     tree = run_study(
         study(series, final_components=()), out,
         on_progress=lambda unit, done, total: seen.append(unit),

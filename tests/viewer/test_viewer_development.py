@@ -97,8 +97,20 @@ def test_without_stages_the_readings_are_drawn_alone():
 
 def test_what_the_stages_are_of_is_drawn_once(report):
     assert [figure.name for figure in figures(report) if figure.section != "components"] == [
-        "development_by_stage", "llc_along_training_heads",
+        "development_by_stage", "measures_along_training", "llc_along_training_heads",
     ]  # fmt: skip
+
+
+def test_other_readings_have_a_panel_each_with_bars_where_there_is_an_error(report, rows):
+    by_panel = {}
+    for row in rows["measures"]:
+        by_panel.setdefault(row["panel"], []).append(row)
+    assert list(by_panel) == ["weight norm", "Hessian trace"]
+    table = report.development.trajectory
+    norm, trace = (rows[-1] for rows in by_panel.values())
+    assert norm["value"] == pytest.approx(float(table["weight_norm"][-1]), rel=1e-6)
+    assert norm["low"] is norm["high"] is None
+    assert trace["high"] - trace["low"] == pytest.approx(4 * 3.0, rel=1e-4)
 
 
 @pytest.mark.parametrize(

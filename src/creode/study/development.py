@@ -13,18 +13,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import xarray as xr
 
 from creode.development import alarms, stages
+from creode.store import Store
 from creode.study.conclusion import DATA, finite
+from creode.study.measures import measured
+from creode.study.moved import moved_most
 from creode.study.readings import Readings
 
 if TYPE_CHECKING:
     from creode.viewer import Report
 
 TRAJECTORY_FILE, STAGES_FILE, ALARMS_FILE = "trajectory.zarr", "stages.zarr", "alarms.zarr"
-PARTS = {"component_llc": "component", "probe_llc": "probe"}
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,14 @@ class Development(Readings):
     def trajectory(self) -> xr.Dataset:
         """Readings along checkpoints, dim checkpoint in training steps.
 
-        llc, llc_se, ok of the whole model, or else the first component; loss, L(w*) on its data,
-        nats; and where they were read at every checkpoint component_llc (component) of the others,
-        probe_llc and probe_loss (probe), with _se and _ok.
+        llc, llc_se, ok of the whole model, or else the first component; loss and loss_se, L(w*) on
+        its data, nats, with the error of the minibatches it was seen on; and where they were read
+        at every checkpoint component_llc (component) of the others, with _se and _ok, probe_llc
+        (probe) with _se and _ok, and probe_loss (probe) with probe_loss_se over the probe's
+        samples. The samples are the same at all checkpoints, so a difference of two losses is
+        known better than these errors say. Further what the study measured: weight_norm; of the
+        Hessian of the loss on samples of the data hessian_max, its largest eigenvalue, and
+        hessian_trace with hessian_trace_se.
         """
         names = [str(name) for name in self.verdict["component"].values]
         first = "full" if "full" in names else names[0]
@@ -48,7 +54,7 @@ class Development(Readings):
         whole = self.verdict.sel(component=first, drop=True)
         found = xr.Dataset(
             {"llc": whole["llc"], "llc_se": whole["llc_se"], "ok": whole["ok"].astype(bool),
-             "loss": whole["init_loss"]}
+             "loss": whole["init_loss"], "loss_se": whole["init_loss_se"]}
         )  # fmt: skip
         along = [n for n in others if (self.verdict["reasons"].sel(component=n) != "not run").all()]
         if along:
@@ -60,8 +66,22 @@ class Development(Readings):
                 [dataset.sel(component=first, drop=True) for dataset in probes.values()],
                 xr.Variable("probe", list(probes)), combine_attrs="drop",
             )  # fmt: skip
-            found = found.assign(_parts("probe_llc", on) | {"probe_loss": on["init_loss"]})
+            found = found.assign(
+                _parts("probe_llc", on)
+                | {
+                    "probe_loss": on["init_loss"],
+                    "probe_loss_se": on["init_loss_se"],
+                    "probe_loss_ok": on["init_loss"].notnull(),
+                }
+            )
+        found = found.merge(self.measured, join="left")
         return found.transpose("checkpoint", ...).assign_attrs(component=first)
+
+    @cached_property
+    def measured(self) -> xr.Dataset:
+        """What was read of the weights themselves, along checkpoints."""
+        with Store.open(self.path, mode="read") as store:
+            return measured(store)
 
     @cached_property
     def stages(self) -> xr.Dataset | str:
@@ -134,23 +154,10 @@ class Development(Readings):
                 "stage": index + 1, "start": start, "end": end,
                 "kind": str(one["stage_kind"].item()), "type": str(one["stage_type"].item()),
                 "begins_low": None, "begins_high": None, "begins_probability": None, **begins,
-                **numbers, "moved": self._moved(one), "ok": doubted == 0,
+                **numbers, "moved": moved_most(self.trajectory, one), "ok": doubted == 0,
                 "reasons": reasons if doubted else "",
             }
         )  # fmt: skip
-
-    def _moved(self, stage: xr.Dataset, most: int = 3) -> list[dict[str, Any]]:
-        """Parts and probes that moved beyond doubt, the surest first."""
-        sure: list[tuple[float, dict[str, Any]]] = []
-        for variable, dim in PARTS.items():
-            if f"{variable}_significant" not in stage:
-                continue
-            delta, error = stage[f"{variable}_delta"], stage[f"{variable}_delta_se"]
-            for i in np.flatnonzero(stage[f"{variable}_significant"].values):
-                at, se = float(delta[i]), float(error[i])
-                name = f"{variable}[{delta[dim].values[i]}]"
-                sure.append((abs(at) / se, {"reading": name, "delta": at, "delta_se": se}))
-        return [found for _, found in sorted(sure, key=lambda one: -one[0])[:most]]
 
 
 def _parts(name: str, dataset: xr.Dataset) -> dict[str, xr.DataArray]:

@@ -18,6 +18,7 @@ from creode.viewer.marks import (
     hover,
     linked,
     name_legend,
+    reading_points,
     rule_at,
     step_channel,
     tooltip,
@@ -82,7 +83,7 @@ def llc_along_training(
         ),
         base.mark_line(color=role("ok"), strokeWidth=1.6).encode(x=x, y=y),
         rule_at(x),
-        _readings(base).encode(x=x, y=y),
+        reading_points(base).encode(x=x, y=y),
         base.transform_filter("datum.step === at")
         .mark_text(align="left", baseline="top", fontSize=11, color=role("ink"))
         .encode(x=alt.value(7), y=alt.value(0), text="llc_text:N"),
@@ -157,7 +158,7 @@ def ranking(group: str) -> dict[str, Any]:
     base = alt.Chart()
     chart = alt.layer(
         _interval(base).encode(y=y, x=alt.X("low:Q", title="λ̂"), x2="high:Q"),
-        _readings(base).encode(x=x, y=y),
+        reading_points(base).encode(x=x, y=y),
         data=alt.NamedData("current"),
     )
     return compiled(_intervals(chart, group).properties(height=alt.Step(26)))
@@ -264,16 +265,4 @@ def _interval(base: Any) -> Any:
 
     return base.mark_rule(strokeWidth=2, opacity=0.6).encode(
         color=alt.condition("datum.ok", alt.value(role("ok")), alt.value(role("bad")))
-    )
-
-
-def _readings(base: Any) -> Any:
-    """Points: a dot where the reading can be trusted, a ✕ in another colour where it cannot."""
-    import altair as alt
-
-    points = base.mark_point(filled=True, opacity=1, tooltip=tooltip(), cursor="pointer")
-    return points.encode(
-        shape=alt.condition("datum.ok", alt.value("circle"), alt.value(CROSS)),
-        color=alt.condition("datum.ok", alt.value(role("ok")), alt.value(role("bad"))),
-        size=alt.condition("datum.ok", alt.value(34), alt.value(70)),
     )

@@ -3,7 +3,8 @@
 Here: readings along checkpoints, stages, boundaries and alarms as rows.
 Not here: finding any of them (development/), their container (development_report.py), tables in
 words (stages.py), charts (development_charts.py).
-Data sets: `development`, λ̂ and loss with the curve of stages; `stages`; `boundaries`; `alarms`.
+Data sets: `development`, λ̂ and loss with the curve of stages; `measures`, other readings of one
+number; `stages`; `boundaries`; `alarms`.
 """
 
 from __future__ import annotations
@@ -27,10 +28,36 @@ def datasets(report: DevelopmentReport) -> dict[str, list[Row]]:
     """The rows of every data set of the development's charts."""
     return {
         "development": [*_llc_rows(report), *_loss_rows(report), *_curve_rows(report)],
+        "measures": measure_rows(report),
         "stages": stage_bands(report),
         "boundaries": boundary_rows(report),
         "alarms": alarm_rows(report),
     }
+
+
+def measures(report: DevelopmentReport) -> list[str]:
+    """Further readings that are one number a checkpoint."""
+    table = report.trajectory
+    return [
+        name
+        for name in map(str, table.data_vars)
+        if table[name].dims == ("checkpoint",)
+        and table[name].dtype.kind == "f"
+        and name not in ("llc", "loss")
+        and not (name.endswith("_se") and name.removesuffix("_se") in table)
+    ]
+
+
+def measure_rows(report: DevelopmentReport) -> list[Row]:
+    """The further readings, with errors where they have them."""
+    table = report.trajectory
+    return [
+        row
+        for name in measures(report)
+        for row in _readings(
+            in_words(name), OWN, table[name], table.get(f"{name}_se"), table.get(f"{name}_ok")
+        )
+    ]
 
 
 def stage_bands(report: DevelopmentReport) -> list[Row]:

@@ -14,6 +14,7 @@ from creode.viewer.development import (
     LLC,
     LOSS,
     READING,
+    measures,
     series_of,
 )
 from creode.viewer.development_report import DevelopmentReport
@@ -26,12 +27,14 @@ from creode.viewer.marks import (
     hover,
     linked,
     name_legend,
+    reading_points,
     rule_at,
     step_channel,
     tooltip,
     y_axis,
 )
 from creode.viewer.stage_marks import alarm_mark, behind
+from creode.viewer.stages import in_words
 from creode.viewer.theme import role
 
 
@@ -60,6 +63,48 @@ def stage_figure(report: DevelopmentReport, axis: StepAxis) -> Figure:
         chart=_by_stage(series, axis),
         facet_width=240,
     )
+
+
+def measure_figure(report: DevelopmentReport, axis: StepAxis) -> Figure:
+    """Further readings of one number a checkpoint, a panel each."""
+    names = [in_words(name) for name in measures(report)]
+    return Figure(
+        name="measures_along_training",
+        section="stages",
+        title="Further readings",
+        caption="Against the training step. Bars: ±2 standard errors, of those that have one.",
+        description=f"Along training: {', '.join(names)}.",
+        chart=_measures(names, axis),
+        facet_width=170,
+    )
+
+
+def _measures(names: Sequence[str], axis: StepAxis) -> dict[str, Any]:
+    import altair as alt
+
+    x = step_channel(axis, few=True)
+    scale = alt.Scale(zero=False, nice=True)
+    y = alt.Y("value:Q", title=None, scale=scale, axis=y_axis(4, flush=True))
+    base = alt.Chart()
+    bars = base.mark_rule(strokeWidth=1.6, opacity=0.6, color=role("ok"))
+    panel = alt.layer(
+        *behind(x),
+        base.mark_line(strokeWidth=1.4, opacity=0.8, color=role("ok")).encode(x=x, y=y),
+        bars.encode(x=x, y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q"),
+        rule_at(x),
+        reading_points(base).encode(x=x, y=y),
+        hover(base.transform_calculate(near="datum.step"), x, y, encodings=["x"]),
+    ).properties(height=110)
+    header = alt.Header(labelAnchor="start", labelPadding=10)
+    chart = panel.facet(
+        facet=alt.Facet("panel:N", sort=list(names), title=None, header=header),
+        columns=3,
+        spacing={"row": 72, "column": 62},
+        bounds="flush",
+        data=alt.NamedData("measures"),
+    )
+    chart = chart.resolve_axis(x="independent", y="independent").resolve_scale(y="independent")
+    return compiled(linked(chart))
 
 
 def _by_stage(series: Sequence[str], axis: StepAxis) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from creode.viewer import charts
-from creode.viewer.development_charts import stage_figure
+from creode.viewer.development import measures
+from creode.viewer.development_charts import measure_figure, stage_figure
 from creode.viewer.figure import Figure
 from creode.viewer.marks import StepAxis
 from creode.viewer.readings import (
@@ -40,6 +41,8 @@ def figures(report: Report) -> list[Figure]:
     beside = report.development
     if beside is not None:
         found.append(stage_figure(beside, axis))
+        if measures(beside):
+            found.append(measure_figure(beside, axis))
         followed = [row for row in followed if row["component"] != beside.component]
     staged = beside is not None and bool(beside.found)
     if report.training is not None:

@@ -133,3 +133,15 @@ def hover(base: Any, x: Any, y: Any, encodings: Sequence[str] = ()) -> Any:
     )
     points = base.mark_point(opacity=0, tooltip=tooltip(), cursor="pointer")
     return points.encode(x=x, y=y).add_params(nearest)
+
+
+def reading_points(base: Any) -> Any:
+    """Points: a dot where the reading can be trusted, a ✕ in another colour where it cannot."""
+    import altair as alt
+
+    points = base.mark_point(filled=True, opacity=1, tooltip=tooltip(), cursor="pointer")
+    return points.encode(
+        shape=alt.condition("datum.ok", alt.value("circle"), alt.value(CROSS)),
+        color=alt.condition("datum.ok", alt.value(role("ok")), alt.value(role("bad"))),
+        size=alt.condition("datum.ok", alt.value(34), alt.value(70)),
+    )
