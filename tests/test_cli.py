@@ -42,11 +42,13 @@ LLC = ("llc", "decoder", "--data", "corpus:brackets", "--length", 16, "--limit",
 
 def test_development_is_stages_or_the_reason_why_there_are_none(run, tmp_path):
     run(*(7 if option == 3 else option for option in TRAIN))
-    options = (*LLC[1:], "--measure", "weight_norm")
+    (tmp_path / "twice.py").write_text("def read(model, step):\n    return {'twice': 2 * step}\n")
+    options = (*LLC[1:], "--measure", "weight_norm", "--metric", "twice:read")
     told = run("develop", *options, "--json")
     assert told.exit_code == 0, told.output
     trajectory = xr.open_zarr(tmp_path / "run/trajectory.zarr", consolidated=False)
     assert trajectory["weight_norm"].notnull().all()
+    assert (trajectory["twice"] == 2 * trajectory["checkpoint"]).all()
     (only,) = json.loads(told.stdout)
     assert not only["ok"]
     assert "usable readings of 7 checkpoints" in only["reasons"]

@@ -1,6 +1,8 @@
 """Stages of a run: from verdicts to a trajectory, records and files; which checkpoints are read."""
 
+import importlib
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -207,10 +209,9 @@ def test_measures_are_taken_once_a_checkpoint_and_resume(models, tmp_path, monke
     weights = load_model(tmp_path / "series/step_000002").state_dict()
     norm = torch.cat([value.flatten() for value in dict(weights).values()]).norm()
     assert float(found["weight_norm"].sel(checkpoint=2)) == pytest.approx(float(norm), rel=1e-5)
-    whole = LocalPosterior(
-        load_model(tmp_path / "series/step_000002"), NextToken(), wanted.data.load(models / "step_000012"),
-        nbeta=1.0, localization=1.0,
-    )  # fmt: skip
+    data = wanted.data.load(models / "step_000012")
+    model = load_model(tmp_path / "series/step_000002")
+    whole = LocalPosterior(model, NextToken(), data, nbeta=1.0, localization=1.0)
     again = curvature(whole, Execution(microbatch=8))
     one = found.sel(checkpoint=2)
     assert float(one["hessian_max"]) == pytest.approx(again.largest, rel=1e-6)
@@ -220,9 +221,68 @@ def test_measures_are_taken_once_a_checkpoint_and_resume(models, tmp_path, monke
     assert found["weight_norm"].notnull().all()
 
 
+METRIC = """
+SCALE = {scale}
+
+def largest(model, step):
+    for weight in model.parameters():
+        weight.data.mul_(0)  # what it does to the model is undone
+    return {{"largest": (SCALE + step, 0.5), "count": 3}}
+
+def nothing(model, step):
+    return None
+"""
+
+
+def test_a_users_metric_is_read_at_every_checkpoint(models, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "mine_own.py").write_text(METRIC.format(scale=2))
+    series = many(models, tmp_path / "series")
+
+    def run(name, out="run"):
+        sys.modules.pop("mine_own", None)
+        importlib.invalidate_caches()
+        run_study(study(series, final_components=(), metrics=f"mine_own:{name}"), tmp_path / out)
+
+    run("largest")
+    found = Development(tmp_path / "run").trajectory
+    assert found["largest"].values.tolist() == [2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    assert (found["largest_se"] == 0.5).all()
+    assert (found["count"] == 3).all()
+    assert "count_se" not in found
+    run_study(study(series, final_components=()), tmp_path / "plain")
+    plain = Development(tmp_path / "plain").trajectory
+    xr.testing.assert_equal(found["llc"], plain["llc"])  # draws are of the model as it was
+    with pytest.raises(ValueError, match=r"'mine_own:nothing' returned None; it must return"):
+        run("nothing", "other")
+    (tmp_path / "mine_own.py").write_text(METRIC.format(scale=30))
+    with pytest.raises(ValueError, match=r"fingerprints.metrics.mine_own:largest"):
+        run("largest")
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("math", "give module:function"),
+        ("no_such_thing:f", "there is no module 'no_such_thing'"),
+        ("json:dump_all", r"json has no function 'dump_all'; it has .*dumps"),
+    ],
+)
+def test_a_metric_that_is_not_there_is_refused_before_anything_is_made(
+    models, tmp_path, metric, message
+):
+    series = many(models, tmp_path / "series")
+    with pytest.raises(ValueError, match=message):
+        run_study(study(series, metrics=metric), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_measures_that_nothing_would_read_are_refused(models):
     with pytest.raises(ValueError, match="measures are read along checkpoints"):
         StudyConfig.model_validate(tiny_study(models, measures="hessian"))
+    with pytest.raises(ValueError, match="metrics are read along checkpoints"):
+        StudyConfig.model_validate(tiny_study(models, metrics="json:dumps"))
     with pytest.raises(ValueError, match="'weight_norm' or 'hessian'"):
         study(models, measures="norm")
 
@@ -244,6 +304,7 @@ def test_a_run_without_measures_has_none(models, tmp_path):
             r"source: a: a reading is a number or \(value, standard error, ok\), got 'much'",
         ),
         ({"a": None}, "a reading is a number"),
+        ({"a/b": 1.0}, "'a/b' must be of letters, digits and _"),
     ],
 )
 def test_what_is_no_reading_is_refused(given, message):

@@ -75,6 +75,10 @@ def develop(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         list[str] | None,
         typer.Option(help="Of the weights themselves: weight_norm, or hessian (trace, largest)."),
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="MODULE:FUNCTION of (model, step) that returns readings by name."),
+    ] = None,
     split: SplitOpt = "train",
     text: TextOpt = "text",
     tokenizer: TokenizerOpt = None,
@@ -96,5 +100,9 @@ def develop(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     strict: StrictOpt = False,
 ) -> None:
     """Read λ̂ along checkpoints; find the stages, what moved in each, and what the loss hid."""
-    study = study_of(locals()) | {"reading": "development", "measures": tuple(measure or [])}
+    study = study_of(locals()) | {
+        "reading": "development",
+        "measures": tuple(measure or []),
+        "metrics": tuple(metric or []),
+    }
     run_and_show(study, out, as_json=as_json, strict=strict)

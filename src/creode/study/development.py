@@ -54,7 +54,8 @@ class Development(Readings):
         whole = self.verdict.sel(component=first, drop=True)
         found = xr.Dataset(
             {"llc": whole["llc"], "llc_se": whole["llc_se"], "ok": whole["ok"].astype(bool),
-             "loss": whole["init_loss"], "loss_se": whole["init_loss_se"]}
+             "loss": whole["init_loss"], "loss_se": whole["init_loss_se"],
+             "loss_ok": whole["init_loss"].notnull()}
         )  # fmt: skip
         along = [n for n in others if (self.verdict["reasons"].sel(component=n) != "not run").all()]
         if along:

@@ -54,7 +54,7 @@ def take(store: Store, step: str, measures: Mapping[str, Measure]) -> None:
 
 
 def as_dataset(source: str, given: Mapping[str, Given]) -> xr.Dataset:
-    """Readings by name as scalars, each with `_se` and `_ok` where it came with an error.
+    """Readings by name as scalars, each with `_ok`, and `_se` where it came with an error.
 
     Raises:
         ValueError: no reading, or two of one name.
@@ -65,9 +65,13 @@ def as_dataset(source: str, given: Mapping[str, Given]) -> xr.Dataset:
             reading = as_reading(str(name), one)
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
-        parts: dict[str, float | bool] = {str(name): reading.value}
+        if not str(name).isidentifier():
+            raise ValueError(
+                f"{source}: {name!r} must be of letters, digits and _ to name a reading."
+            )
+        parts: dict[str, float | bool] = {str(name): reading.value, f"{name}_ok": reading.ok}
         if not math.isnan(reading.se):
-            parts |= {f"{name}_se": reading.se, f"{name}_ok": reading.ok}
+            parts[f"{name}_se"] = reading.se
         if twice := sorted(parts.keys() & {*values, *TAKEN}):
             raise ValueError(f"{source}: {', '.join(twice)} is the name of another reading.")
         values |= parts

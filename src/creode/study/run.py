@@ -19,7 +19,7 @@ from torch import nn
 from creode import components
 from creode.data import Samples
 from creode.development import Checkpoint
-from creode.fingerprint import model_fingerprint
+from creode.fingerprint import model_fingerprint, task_fingerprint
 from creode.models import load_model
 from creode.posterior import LocalPosterior
 from creode.sampling import (
@@ -37,6 +37,7 @@ from creode.store import Store
 from creode.store.stacking import stacked
 from creode.study.config import StudyConfig
 from creode.study.measures import GROUP, take, weight_measures
+from creode.study.metrics import load_metric, read_metric
 
 PILOT = "choosing settings"  # the name of the pilot, where units of work have theirs
 MODEL = "fingerprint_of_"  # begins the names of models among what a run resolved
@@ -91,12 +92,14 @@ def run_study(
     data = study.data.load(source)
     probes = as_probes({name: probe.load(source) for name, probe in study.probes.items()})
     units = list_units(study, series, first)
+    metrics = {spec: load_metric(spec) for spec in study.metrics}
     config = {
         "kind": "study",
         "study": study.model_dump(mode="json"),
         "fingerprints": {
             "data": data.fingerprint(),
             "probes": {name: samples.fingerprint() for name, samples in probes.items()},
+            "metrics": {spec: task_fingerprint(metric) for spec, metric in metrics.items()},
         },
     }
     with Store.open(out, config) as store:
@@ -123,7 +126,10 @@ def run_study(
                 whole = LocalPosterior(
                     model, task, data, nbeta=study.nbeta, localization=study.localization
                 )
-                take(store, unit.key[0], weight_measures(study.measures, whole, each))
+                measures = weight_measures(study.measures, whole, each)
+                for spec, metric in metrics.items():
+                    measures[spec] = partial(read_metric, spec, metric, model, unit.checkpoint)
+                take(store, unit.key[0], measures)
             assert whole is not None
 
             def report(
