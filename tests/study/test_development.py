@@ -13,6 +13,7 @@ from study_cases import tiny_study
 
 from creode.development import list_checkpoints, load_model
 from creode.posterior import LocalPosterior
+from creode.response import susceptibility
 from creode.sampling import Execution
 from creode.sampling.curvature import curvature
 from creode.store import Store
@@ -54,9 +55,18 @@ def developed(path, **changes):
     measured = changes.pop("measured", xr.Dataset())
     verdict = data.assign(changes)
     probe = readings([step(6.0), np.zeros(len(STEPS)), step(1.0)], 0.2, 2, ("full", "l0h0", "l0h1"))
+    chi = np.stack([np.zeros(len(STEPS)), step(-0.04)], 1)[:, :, None]
+    chi = chi + 0.001 * np.random.default_rng(3).standard_normal(chi.shape)
+    three = ("checkpoint", "component", "probe")
+    responses = xr.Dataset(
+        {"chi": (three, chi), "chi_se": (three, np.full(chi.shape, 0.001)),
+         "ok": (three[:2], np.ones(chi.shape[:2], bool))},
+        {"component": ["l0h0", "l0h1"], "probe": ["code"], "checkpoint": STEPS},
+    )  # fmt: skip
     vars(found).update(
-        measured=measured, verdict=verdict, llc={"data": verdict, "code": probe}, config={}
-    )
+        responses=responses, measured=measured, verdict=verdict,
+        llc={"data": verdict, "code": probe}, config={},
+    )  # fmt: skip
     return found
 
 
@@ -90,7 +100,7 @@ def test_stages_are_told_with_what_moved_in_them(tmp_path):
     assert rise["loss_delta"] < -0.8
     assert rise["type"] == "A"
     moved = {one["reading"]: one for one in rise["moved"]}
-    expected = {"component_llc[l0h1]": 4, "probe_llc[code]": 6, "probe_loss[code]": -1}
+    expected = {"component_llc[l0h1]": 4, "probe_llc[code]": 6, "chi[l0h1,code]": -0.04}
     assert set(moved) == set(expected)
     for name, height in expected.items():
         assert abs(moved[name]["delta"] - height) < 4 * moved[name]["delta_se"] < 2
@@ -146,6 +156,30 @@ def test_what_was_measured_is_read_beside_and_told_where_it_moved(tmp_path):
     found.save()
     stored = xr.open_zarr(tmp_path / "trajectory.zarr", consolidated=False)
     xr.testing.assert_allclose(stored["weight_norm"].load(), measured["weight_norm"])
+
+
+def test_chi_along_checkpoints_is_the_susceptibility_of_the_draws(models, tmp_path):
+    probes = {name: {"source": f"corpus:{name}", "length": 16, "limit": 6} for name in ("logs",)}
+    wanted = study(
+        many(models, tmp_path / "series"), probes=probes, components=("full", "heads"),
+        final_components=("l0 mlp",),
+    )  # fmt: skip
+    tree = run_study(wanted, tmp_path / "run")
+    found = Development(tmp_path / "run").trajectory
+    assert found["chi"].dims == ("checkpoint", "component", "probe")
+    assert found["component"].values.tolist() == ["l0h0", "l0h1"]
+    for number, head in ((0, "l0h0"), (4, "l0h1")):
+        exact = susceptibility(tree[f"step_{number:08d}/{head}"], by="dataset")
+        cell = found.sel(checkpoint=number, component=head, probe="logs")
+        for name in ("chi", "chi_se"):
+            assert float(cell[name]) == pytest.approx(exact[name].item(), rel=1e-9)
+        assert bool(cell["chi_ok"]) == exact["ok"].item()
+    losses = tree["step_00000002/full/probes/logs"]
+    by_sample = losses["unit_init_loss"].where(losses["mask"])
+    mean = float(by_sample.mean())
+    assert float(found["probe_loss"].sel(checkpoint=2)) == pytest.approx(mean, rel=1e-6)
+    spread = float(by_sample.mean("token").std(ddof=1)) / 6**0.5  # samples are of one length
+    assert float(found["probe_loss_se"].sel(checkpoint=2)) == pytest.approx(spread, rel=1e-4)
 
 
 def study(models, **changes):

@@ -29,8 +29,15 @@ def make_trajectory() -> xr.Dataset:
     llc[DOUBTFUL], llc[LOST], se[LOST] = -3.0, np.nan, np.nan
     loss = 5.5 - move(30.0, 1.4) - move(FIRST, 1.2) - move(SECOND, 0.05)
     heads = np.stack([2 + move(FIRST, 4.0), 1 + move(SECOND, 2.0), np.full(len(STEPS), 1.5)], 1)
+    toward = np.stack([heads - 1.5, 2 - heads], 2) / 200
+    toward_ok = np.ones(toward.shape, bool)
+    toward_ok[5, 1, 0] = False
+    three = ("checkpoint", "component", "probe")
     return xr.Dataset(
         {
+            "chi": (three, toward + 0.002 * rng.standard_normal(toward.shape)),
+            "chi_se": (three, np.full(toward.shape, 0.002)),
+            "chi_ok": (three, toward_ok),
             "llc": ("checkpoint", llc),
             "llc_se": ("checkpoint", se),
             "ok": ("checkpoint", ok),
@@ -43,10 +50,10 @@ def make_trajectory() -> xr.Dataset:
             "weight_norm": ("checkpoint", 5 + move(200.0, 8.0)),
             "hessian_trace": ("checkpoint", 90 - move(FIRST, 40.0) + rng.normal(0, 3, len(STEPS))),
             "hessian_trace_se": ("checkpoint", np.full(len(STEPS), 3.0)),
-            "probe_loss": (("checkpoint", "probe"), (loss + 0.4)[:, None]),
-            "probe_loss_se": (("checkpoint", "probe"), np.full((len(STEPS), 1), 0.06)),
+            "probe_loss": (("checkpoint", "probe"), np.stack([loss + 0.4, loss - 0.3], 1)),
+            "probe_loss_se": (("checkpoint", "probe"), np.full((len(STEPS), 2), 0.06)),
         },
-        {"checkpoint": STEPS, "component": ["l0h0", "l0h1", "l1h0"], "probe": ["prose"]},
+        {"checkpoint": STEPS, "component": ["l0h0", "l0h1", "l1h0"], "probe": ["prose", "code"]},
         {"component": "full"},
     )  # fmt: skip
 

@@ -44,7 +44,7 @@ def test_readings_are_drawn_with_two_errors_either_way_and_their_verdict(report,
 
 def test_losses_are_of_the_data_without_an_error_and_of_probes_with_one(report, rows):
     losses = [row for row in rows["development"] if row["panel"] == "loss"]
-    assert {row["series"] for row in losses} == {"data", "prose"}
+    assert {row["series"] for row in losses} == {"data", "prose", "code"}
     table = report.development.trajectory
     last = {row["series"]: row for row in losses if row["step"] == STEPS[-1]}
     assert last["data"]["value"] == pytest.approx(float(table["loss"][-1]), rel=1e-6)
@@ -97,8 +97,23 @@ def test_without_stages_the_readings_are_drawn_alone():
 
 def test_what_the_stages_are_of_is_drawn_once(report):
     assert [figure.name for figure in figures(report) if figure.section != "components"] == [
-        "development_by_stage", "measures_along_training", "llc_along_training_heads",
+        "development_by_stage", "measures_along_training", "chi_along_training",
+        "llc_along_training_heads",
     ]  # fmt: skip
+
+
+def test_chi_has_a_panel_a_component_and_a_line_a_probe(report, rows):
+    chi = rows["chi"]
+    table = report.development.trajectory
+    assert {(row["panel"], row["series"]) for row in chi} == {
+        (part, probe) for part in ("l0h0", "l0h1", "l1h0") for probe in ("prose", "code")
+    }
+    row = next(r for r in chi if (r["panel"], r["series"], r["ok"]) == ("l0h1", "prose", False))
+    assert row["step"] == STEPS[5]
+    exact = table["chi"].sel(component="l0h1", probe="prose", checkpoint=row["step"])
+    assert row["value"] == pytest.approx(float(exact), rel=1e-6)
+    assert row["title"] == f"χ of l0h1 to prose at step {STEPS[5]}"
+    assert sum(not row["ok"] for row in chi) == 1
 
 
 def test_other_readings_have_a_panel_each_with_bars_where_there_is_an_error(report, rows):
@@ -119,6 +134,8 @@ def test_other_readings_have_a_panel_each_with_bars_where_there_is_an_error(repo
         ("llc", "λ̂"),
         ("component_llc[l0h1]", "λ̂ of l0h1"),
         ("probe_loss[code]", "loss on code"),
+        ("chi[l0h1,code]", "χ of l0h1 to code"),
+        ("chi[l0 mlp]", "chi[l0 mlp]"),
         ("weight_norm", "weight norm"),
     ],
 )

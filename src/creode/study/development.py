@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import xarray as xr
 
 from creode.development import alarms, stages
+from creode.response import susceptibility
 from creode.store import Store
 from creode.study.conclusion import DATA, finite
 from creode.study.measures import measured
@@ -39,14 +40,15 @@ class Development(Readings):
     def trajectory(self) -> xr.Dataset:
         """Readings along checkpoints, dim checkpoint in training steps.
 
-        llc, llc_se, ok of the whole model, or else the first component; loss and loss_se, L(w*) on
-        its data, nats, with the error of the minibatches it was seen on; and where they were read
-        at every checkpoint component_llc (component) of the others, with _se and _ok, probe_llc
-        (probe) with _se and _ok, and probe_loss (probe) with probe_loss_se over the probe's
-        samples. The samples are the same at all checkpoints, so a difference of two losses is
-        known better than these errors say. Further what the study measured: weight_norm; of the
-        Hessian of the loss on samples of the data hessian_max, its largest eigenvalue, and
-        hessian_trace with hessian_trace_se.
+        llc, llc_se, ok of the whole model, or else the first component; loss, loss_se, loss_ok,
+        L(w*) on its data, nats, with the error of the minibatches it was seen on. Where they were
+        read at every checkpoint, with _se and _ok: component_llc (component) of the others;
+        probe_llc (probe); probe_loss (probe), with the error over the probe's samples, which are
+        the same at all checkpoints, so that a difference is known better than these errors say; and
+        where there are both, chi (component, probe), nats², the susceptibility of a component to a
+        probe's data set. Further what the study measured: weight_norm; of the Hessian of the loss
+        on samples of the data hessian_max, its largest eigenvalue, and hessian_trace with
+        hessian_trace_se; and what its metrics returned.
         """
         names = [str(name) for name in self.verdict["component"].values]
         first = "full" if "full" in names else names[0]
@@ -61,11 +63,10 @@ class Development(Readings):
         if along:
             parts = self.verdict.sel(component=along)
             found = found.assign(_parts("component_llc", parts))
-        probes = {on: dataset for on, dataset in self.llc.items() if on != DATA}
-        if probes:
+        if self.probes:
             on = xr.concat(
-                [dataset.sel(component=first, drop=True) for dataset in probes.values()],
-                xr.Variable("probe", list(probes)), combine_attrs="drop",
+                [self.llc[probe].sel(component=first, drop=True) for probe in self.probes],
+                xr.Variable("probe", self.probes), combine_attrs="drop",
             )  # fmt: skip
             found = found.assign(
                 _parts("probe_llc", on)
@@ -75,8 +76,20 @@ class Development(Readings):
                     "probe_loss_ok": on["init_loss"].notnull(),
                 }
             )
+        if self.probes and along:
+            found = found.assign(_chi(self.responses.sel(component=along, probe=self.probes)))
         found = found.merge(self.measured, join="left")
         return found.transpose("checkpoint", ...).assign_attrs(component=first)
+
+    @property
+    def probes(self) -> list[str]:
+        """Names of the data that are read beside the posterior's own."""
+        return [on for on in self.llc if on != DATA]
+
+    @cached_property
+    def responses(self) -> xr.Dataset:
+        """`creode.susceptibility` of every component to each probe as a data set."""
+        return susceptibility(self.draws, on=self.probes, by="dataset")
 
     @cached_property
     def measured(self) -> xr.Dataset:
@@ -159,6 +172,14 @@ class Development(Readings):
                 "reasons": reasons if doubted else "",
             }
         )  # fmt: skip
+
+
+def _chi(found: xr.Dataset) -> dict[str, xr.DataArray]:
+    return {
+        "chi": found["chi"],
+        "chi_se": found["chi_se"],
+        "chi_ok": found["ok"].astype(bool) & found["chi"].notnull(),
+    }
 
 
 def _parts(name: str, dataset: xr.Dataset) -> dict[str, xr.DataArray]:

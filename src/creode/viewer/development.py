@@ -4,7 +4,7 @@ Here: readings along checkpoints, stages, boundaries and alarms as rows.
 Not here: finding any of them (development/), their container (development_report.py), tables in
 words (stages.py), charts (development_charts.py).
 Data sets: `development`, λ̂ and loss with the curve of stages; `measures`, other readings of one
-number; `stages`; `boundaries`; `alarms`.
+number; `chi`; `stages`; `boundaries`; `alarms`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def datasets(report: DevelopmentReport) -> dict[str, list[Row]]:
     return {
         "development": [*_llc_rows(report), *_loss_rows(report), *_curve_rows(report)],
         "measures": measure_rows(report),
+        "chi": chi_rows(report),
         "stages": stage_bands(report),
         "boundaries": boundary_rows(report),
         "alarms": alarm_rows(report),
@@ -55,7 +56,29 @@ def measure_rows(report: DevelopmentReport) -> list[Row]:
         row
         for name in measures(report)
         for row in _readings(
-            in_words(name), OWN, table[name], table.get(f"{name}_se"), table.get(f"{name}_ok")
+            name,
+            *(table.get(one) for one in (name, f"{name}_se", f"{name}_ok")),
+            panel=in_words(name),
+            series=OWN,
+        )
+    ]
+
+
+def chi_rows(report: DevelopmentReport) -> list[Row]:
+    """χ of each component to each probe along checkpoints."""
+    table = report.trajectory
+    if "chi" not in table:
+        return []
+    names = ("chi", "chi_se", "chi_ok")
+    return [
+        row
+        for part in table["component"].values
+        for probe in table["probe"].values
+        for row in _readings(
+            f"chi[{part},{probe}]",
+            *(table[name].sel(component=part, probe=probe) for name in names),
+            panel=str(part),
+            series=str(probe),
         )
     ]
 
@@ -123,30 +146,34 @@ def series_of(report: DevelopmentReport) -> list[str]:
 
 def _llc_rows(report: DevelopmentReport) -> Iterator[Row]:
     table = report.trajectory
-    for row in _readings(LLC, OWN, table["llc"], table["llc_se"], table["ok"]):
+    found = (table[name] for name in ("llc", "llc_se", "ok"))
+    for row in _readings("llc", *found, panel=LLC, series=OWN):
         yield row | {"component": report.component}
 
 
 def _loss_rows(report: DevelopmentReport) -> Iterator[Row]:
     table = report.trajectory
-    yield from _readings(LOSS, OWN, table["loss"], table.get("loss_se"), None)
-    if "probe_loss" in table:
-        for probe in table["probe"].values:
-            value, error = (
-                None if name not in table else table[name].sel(probe=probe)
-                for name in ("probe_loss", "probe_loss_se")
-            )
-            assert value is not None
-            yield from _readings(LOSS, str(probe), value, error, None)
+    own = (table.get(name) for name in ("loss", "loss_se", "loss_ok"))
+    yield from _readings("loss", *own, panel=LOSS, series=OWN)
+    if "probe_loss" not in table:
+        return
+    for probe in table["probe"].values:
+        at = table.sel(probe=probe)
+        found = (at.get(name) for name in ("probe_loss", "probe_loss_se", "probe_loss_ok"))
+        yield from _readings(f"probe_loss[{probe}]", *found, panel=LOSS, series=str(probe))
 
 
 def _readings(
-    panel: str,
-    series: str,
-    value: xr.DataArray,
+    reading: str,
+    value: xr.DataArray | None,
     error: xr.DataArray | None,
     ok: xr.DataArray | None,
+    *,
+    panel: str,
+    series: str,
 ) -> Iterator[Row]:
+    """Rows of one reading; without an error there is no interval, without a verdict no doubt."""
+    assert value is not None
     errors = np.full(value.shape, np.nan) if error is None else error.values
     trusted = np.ones(value.shape, bool) if ok is None else ok.values.astype(bool)
     steps = value["checkpoint"].values
@@ -159,6 +186,7 @@ def _readings(
             "value": rounded(float(at)),
             "low": rounded(float(at - 2 * se)),
             "high": rounded(float(at + 2 * se)),
+            "title": f"{in_words(reading)} at step {int(step):,}",
             "text": with_error(float(at), float(se)),
             "ok": bool(good),
         }
@@ -182,5 +210,5 @@ def _curve_rows(report: DevelopmentReport) -> Iterator[Row]:
 
 def _blank() -> Row:
     """Every column of `development`, empty."""
-    names = ("what", "panel", "series", "step", "value", "low", "high", "text", "ok", "component")
-    return dict.fromkeys(names)
+    names = ("what", "panel", "series", "step", "value", "low", "high", "title", "text", "ok")
+    return dict.fromkeys((*names, "component"))

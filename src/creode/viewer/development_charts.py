@@ -27,15 +27,17 @@ from creode.viewer.marks import (
     hover,
     linked,
     name_legend,
-    reading_points,
     rule_at,
     step_channel,
     tooltip,
     y_axis,
 )
+from creode.viewer.readings import OWN
 from creode.viewer.stage_marks import alarm_mark, behind
 from creode.viewer.stages import in_words
 from creode.viewer.theme import role
+
+_BARS = "Bars: ±2 standard errors"
 
 
 def stage_figure(report: DevelopmentReport, axis: StepAxis) -> Figure:
@@ -72,39 +74,82 @@ def measure_figure(report: DevelopmentReport, axis: StepAxis) -> Figure:
         name="measures_along_training",
         section="stages",
         title="Further readings",
-        caption="Against the training step. Bars: ±2 standard errors, of those that have one.",
+        caption=f"Against the training step. {_BARS}, of those that have one.",
         description=f"Along training: {', '.join(names)}.",
-        chart=_measures(names, axis),
+        chart=_panels("measures", names, _colour([OWN], []), axis),
         facet_width=170,
     )
 
 
-def _measures(names: Sequence[str], axis: StepAxis) -> dict[str, Any]:
+def chi_figure(report: DevelopmentReport, axis: StepAxis) -> Figure:
+    """χ of each component to each probe, a panel a component."""
+    table = report.trajectory
+    parts, probes = (list(map(str, table[name].values)) for name in ("component", "probe"))
+    return Figure(
+        name="chi_along_training",
+        section="stages",
+        title="χ of components to data",
+        caption="Susceptibility against the training step, nats²: the lower, the more the "
+        f"component supports that data. {_BARS}. ✕ marks a reading that cannot be trusted.",
+        description=f"Susceptibility of {', '.join(parts)} to {', '.join(probes)} along training.",
+        chart=_panels("chi", parts, _colour([OWN, *probes], probes), axis),
+        facet_width=150,
+    )
+
+
+def _panels(data: str, panels: Sequence[str], colour: Any, axis: StepAxis) -> dict[str, Any]:
+    """Readings with their errors, a panel each."""
     import altair as alt
 
     x = step_channel(axis, few=True)
     scale = alt.Scale(zero=False, nice=True)
     y = alt.Y("value:Q", title=None, scale=scale, axis=y_axis(4, flush=True))
     base = alt.Chart()
-    bars = base.mark_rule(strokeWidth=1.6, opacity=0.6, color=role("ok"))
+    readings = base.transform_filter("datum.value !== null")
     panel = alt.layer(
         *behind(x),
-        base.mark_line(strokeWidth=1.4, opacity=0.8, color=role("ok")).encode(x=x, y=y),
-        bars.encode(x=x, y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q"),
+        base.mark_line(strokeWidth=1.4, opacity=0.8).encode(x=x, y=y, color=colour),
+        _bars(readings, x, scale, colour),
         rule_at(x),
-        reading_points(base).encode(x=x, y=y),
-        hover(base.transform_calculate(near="datum.step"), x, y, encodings=["x"]),
+        _points(readings, colour).encode(x=x, y=y),
+        hover(readings.transform_calculate(near="datum.step"), x, y),
     ).properties(height=110)
     header = alt.Header(labelAnchor="start", labelPadding=10)
     chart = panel.facet(
-        facet=alt.Facet("panel:N", sort=list(names), title=None, header=header),
+        facet=alt.Facet("panel:N", sort=list(panels), title=None, header=header),
         columns=3,
         spacing={"row": 72, "column": 62},
         bounds="flush",
-        data=alt.NamedData("measures"),
+        data=alt.NamedData(data),
     )
     chart = chart.resolve_axis(x="independent", y="independent").resolve_scale(y="independent")
     return compiled(linked(chart))
+
+
+def _colour(series: Sequence[str], told: Sequence[str]) -> Any:
+    """A colour for each series, the same in every chart, and a legend of those that are told."""
+    import altair as alt
+
+    legend = name_legend(told, columns=len(told), values=told) if told else None
+    return alt.Color("series:N", sort=None, scale=categories(series), legend=legend)
+
+
+def _bars(readings: Any, x: Any, scale: Any, colour: Any) -> Any:
+    import altair as alt
+
+    low = alt.Y("low:Q", title=None, scale=scale)
+    bars = readings.mark_rule(strokeWidth=1.6, opacity=0.6)
+    return bars.encode(x=x, y=low, y2="high:Q", color=colour)
+
+
+def _points(readings: Any, colour: Any) -> Any:
+    import altair as alt
+
+    return readings.mark_point(filled=True, opacity=1).encode(
+        color=alt.condition("datum.ok", colour, alt.value(role("bad"))),
+        shape=alt.condition("datum.ok", alt.value("circle"), alt.value(CROSS)),
+        size=alt.condition("datum.ok", alt.value(38), alt.value(70)),
+    )
 
 
 def _by_stage(series: Sequence[str], axis: StepAxis) -> dict[str, Any]:
@@ -114,12 +159,7 @@ def _by_stage(series: Sequence[str], axis: StepAxis) -> dict[str, Any]:
     scale = alt.Scale(zero=False, nice=True)
     y = alt.Y("value:Q", title=None, scale=scale, axis=y_axis())
     low = alt.Y("low:Q", title=None, scale=scale)
-    colour = alt.Color(
-        "series:N",
-        sort=None,
-        scale=categories(series),
-        legend=None if len(series) == 1 else name_legend(series, columns=len(series)),
-    )
+    colour = _colour(series, series if len(series) > 1 else [])
     base = alt.Chart()
     curve = base.transform_filter(f"datum.what === '{CURVE}'")
     readings = base.transform_filter(f"datum.what === '{READING}' && datum.value !== null")
@@ -131,17 +171,9 @@ def _by_stage(series: Sequence[str], axis: StepAxis) -> dict[str, Any]:
         curve.mark_area(color=role("ok"), opacity=0.16).encode(x=x, y=low, y2="high:Q"),
         curve.mark_line(color=role("ok"), strokeWidth=1.4, opacity=0.8).encode(x=x, y=y),
         losses.mark_line(strokeWidth=1.4, opacity=0.8).encode(x=x, y=y, color=colour),
-        readings.mark_rule(strokeWidth=1.6, opacity=0.6).encode(
-            x=x, y=low, y2="high:Q", color=colour
-        ),
+        _bars(readings, x, scale, colour),
         rule_at(x),
-        readings.mark_point(filled=True, opacity=1).encode(
-            x=x,
-            y=y,
-            color=alt.condition("datum.ok", colour, alt.value(role("bad"))),
-            shape=alt.condition("datum.ok", alt.value("circle"), alt.value(CROSS)),
-            size=alt.condition("datum.ok", alt.value(38), alt.value(70)),
-        ),
+        _points(readings, colour).encode(x=x, y=y),
         hover(readings.transform_calculate(near="datum.step"), x, y),
         lost.mark_point(
             shape=CROSS, filled=True, size=60, color=role("bad"), opacity=1, tooltip=tooltip()

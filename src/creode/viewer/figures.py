@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from creode.viewer import charts
 from creode.viewer.development import measures
-from creode.viewer.development_charts import measure_figure, stage_figure
+from creode.viewer.development_charts import chi_figure, measure_figure, stage_figure
 from creode.viewer.figure import Figure
 from creode.viewer.marks import StepAxis
 from creode.viewer.readings import (
@@ -43,6 +43,8 @@ def figures(report: Report) -> list[Figure]:
         found.append(stage_figure(beside, axis))
         if measures(beside):
             found.append(measure_figure(beside, axis))
+        if "chi" in beside.trajectory:
+            found.append(chi_figure(beside, axis))
         followed = [row for row in followed if row["component"] != beside.component]
     staged = beside is not None and bool(beside.found)
     if report.training is not None:

@@ -81,7 +81,9 @@ def categories(names: Sequence[str]) -> Any:
     return alt.Scale(domain=list(names), range=[SERIES[i % 6] for i in range(len(names))])
 
 
-def name_legend(names: Sequence[str], title: str | None = None, columns: int | None = None) -> Any:
+def name_legend(
+    names: Sequence[str], title: str | None = None, columns: int | None = None, **more: Any
+) -> Any:
     """A legend on top, in as many columns as there is room for if none are given."""
     import altair as alt
 
@@ -89,7 +91,7 @@ def name_legend(names: Sequence[str], title: str | None = None, columns: int | N
     fitting = alt.expr(f"max(1, floor((width - {60 if title else 0}) / {entry}))")
     side = {"titleOrient": "left"} if title else {}
     return alt.Legend(
-        orient="top", title=title, symbolType="stroke", columns=columns or fitting, **side
+        orient="top", title=title, symbolType="stroke", columns=columns or fitting, **side, **more
     )
 
 

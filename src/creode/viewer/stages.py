@@ -16,6 +16,7 @@ WORDS = {  # of variables of a trajectory, with their labels
     "component_llc": "λ̂ of {}",
     "probe_llc": "λ̂ on {}",
     "probe_loss": "loss on {}",
+    "chi": "χ of {} to {}",
     "hessian_max": "largest Hessian eigenvalue",
     "hessian_trace": "Hessian trace",
 }

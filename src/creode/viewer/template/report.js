@@ -104,8 +104,8 @@
       const text = of(row);
       if (text !== undefined && text !== null) list.append(make("dt", label), make("dd", text));
     }
-    if (row.text) list.append(make("dt", row.panel), make("dd", row.text));
     tooltip.replaceChildren(make("strong", title), list);
+    if (row.text) tooltip.append(make("div", row.text));
     for (const words of row.words ?? []) tooltip.append(make("div", words));
     if (row.alarm) tooltip.append(make("div", `▼ alarm: ${row.alarm}`, "doubt"));
     if (row.reasons) tooltip.append(make("div", `✕ ${row.reasons}`, "doubt"));
