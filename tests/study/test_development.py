@@ -9,15 +9,21 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from study_cases import tiny_study
+from study_cases import DATA, tiny_study
 
-from creode.development import list_checkpoints, load_model
+from creode.data import Samples, load
+from creode.development import (
+    list_checkpoints,
+    load_model,
+    next_token_predictors,
+    trajectory_pca,
+)
 from creode.posterior import LocalPosterior
 from creode.response import susceptibility
 from creode.sampling import Execution
 from creode.sampling.curvature import curvature
 from creode.store import Store
-from creode.study import Development, StudyConfig, measures, open_draws, run_study
+from creode.study import Development, StudyConfig, measures, open_draws, outputs, run_study
 from creode.tasks import NextToken
 
 STEPS = np.unique(np.round(np.geomspace(10, 1e4, 30)).astype(int))
@@ -64,7 +70,7 @@ def developed(path, **changes):
         {"component": ["l0h0", "l0h1"], "probe": ["code"], "checkpoint": STEPS},
     )  # fmt: skip
     vars(found).update(
-        responses=responses, measured=measured, verdict=verdict,
+        plane=None, responses=responses, measured=measured, verdict=verdict,
         llc={"data": verdict, "code": probe}, config={},
     )  # fmt: skip
     return found
@@ -177,9 +183,9 @@ def test_chi_along_checkpoints_is_the_susceptibility_of_the_draws(models, tmp_pa
     losses = tree["step_00000002/full/probes/logs"]
     by_sample = losses["unit_init_loss"].where(losses["mask"])
     mean = float(by_sample.mean())
-    assert float(found["probe_loss"].sel(checkpoint=2)) == pytest.approx(mean, rel=1e-6)
+    assert found["probe_loss"].sel(checkpoint=2).item() == pytest.approx(mean, rel=1e-6)
     spread = float(by_sample.mean("token").std(ddof=1)) / 6**0.5  # samples are of one length
-    assert float(found["probe_loss_se"].sel(checkpoint=2)) == pytest.approx(spread, rel=1e-4)
+    assert found["probe_loss_se"].sel(checkpoint=2).item() == pytest.approx(spread, rel=1e-4)
 
 
 def study(models, **changes):
@@ -253,6 +259,62 @@ def test_measures_are_taken_once_a_checkpoint_and_resume(models, tmp_path, monke
     assert float(one["hessian_trace_se"]) == pytest.approx(again.trace_se, rel=1e-6)
     assert "hessian_max_se" not in found
     assert found["weight_norm"].notnull().all()
+
+
+def test_outputs_are_kept_once_and_their_plane_is_that_of_the_models(models, tmp_path, monkeypatch):
+    wanted = study(
+        many(models, tmp_path / "series"), components=("l0h0",), final_components=(),
+        measures="outputs",
+    )  # fmt: skip
+    out = tmp_path / "run"
+    run_study(wanted, out)
+    many(models, tmp_path / "series", 7)
+    seen = []
+    exact = outputs.outputs
+    monkeypatch.setattr(outputs, "outputs", lambda *given: seen.append(1) or exact(*given))
+    tree = run_study(wanted, out)
+    assert len(seen) == 1  # of the checkpoint that was added
+    assert set(tree.children) == {f"step_{number:08d}" for number in range(7)}
+    found = Development(out)
+    found.save()
+    assert not found.measured
+    data = wanted.data.load(models / "step_000012")
+    tokens = data.columns["input_ids"]
+    rows = []
+    for number in range(7):
+        model = load_model(tmp_path / f"series/step_{number:06d}")
+        with torch.no_grad():
+            rows.append(model(tokens)[:, :-1].log_softmax(-1).flatten(1).numpy())
+    stacked = xr.DataArray(
+        np.stack(rows), {"checkpoint": range(7)}, ("checkpoint", "sample", "output")
+    )
+    ideals = next_token_predictors(tokens[:, :-1].numpy(), tokens.numpy(), vocab_size=257)
+    alone = trajectory_pca(stacked, ideals)
+    stored = xr.open_zarr(out / "plane.zarr", consolidated=False).load()
+    assert stored["predictor"].values.tolist() == ["uniform", "unigram", "bigram"]
+    for name in ("score", "explained", "ideal", "off_plane"):
+        np.testing.assert_allclose(stored[name], alone[name], atol=1e-3)
+    assert found.report().development.plane is found.plane
+
+
+def test_outputs_of_a_large_vocabulary_are_of_a_few_positions(models, monkeypatch):
+    model = load_model(models / "step_000012")
+    data = load(**DATA, tokenizer="bytes")
+    posterior = LocalPosterior(model, NextToken(), data, nbeta=1.0, localization=1.0)
+    monkeypatch.setattr(outputs, "MOST_NUMBERS", 32 * 257 * 3 + 5)
+    monkeypatch.setattr(outputs, "MOST_TOKENS", 256)
+    found = outputs.outputs(posterior, Execution(microbatch=5))["outputs"]
+    assert found.shape == (32, 3 * 257)
+    with torch.no_grad():
+        whole = model(data.columns["input_ids"]).log_softmax(-1)
+    np.testing.assert_allclose(found, whole[:, [0, 7, 14]].flatten(1), atol=1e-5)
+    assert not outputs.ideals(posterior, Execution())
+    padded = {"attention_mask": torch.ones_like(data.columns["input_ids"])} | data.columns
+    posterior = LocalPosterior(
+        model, NextToken(), Samples(columns=padded), nbeta=1.0, localization=1.0
+    )
+    with pytest.raises(ValueError, match="these samples are padded; use packing"):
+        outputs.outputs(posterior, Execution())
 
 
 METRIC = """

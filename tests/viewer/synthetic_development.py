@@ -80,12 +80,31 @@ def make_report(**changes: Any) -> Any:
         "stages": found.records(),
         "events": [event("llc", 16), event("component_llc[l0h1]", 20)],
         "curve": found.stages[["curve", "curve_se"]],
+        "plane": make_plane(),
     }
     llc = make_llc(found.trajectory)
     return synthetic_report.make_report(
         llc=llc, llc_on={}, training=None, traces={}, title="Development of a decoder",
         warnings=[], development=DevelopmentReport(**(fields | changes)),
     )  # fmt: skip
+
+
+def make_plane() -> xr.Dataset:
+    """A path that turns twice, beside three ideal predictors."""
+    from creode.development import trajectory_pca
+
+    rng = np.random.default_rng(7)
+    first, second = (rng.standard_normal((40, 30)) for _ in range(2))
+    at = np.log(STEPS / STEPS[0]) / np.log(STEPS[-1] / STEPS[0])
+    path = np.stack([a * first + np.sin(np.pi * a) * second for a in at])
+    outputs = xr.DataArray(
+        path + 0.1 * rng.standard_normal(path.shape), {"checkpoint": STEPS},
+        ("checkpoint", "sample", "output"),
+    )  # fmt: skip
+    ideals = {"uniform": 0 * first, "unigram": 0.4 * first + second, "bigram": 0.9 * first}
+    return trajectory_pca(
+        outputs, {n: xr.DataArray(v, dims=("sample", "output")) for n, v in ideals.items()}
+    )
 
 
 def event(reading: str, place: int) -> dict[str, Any]:

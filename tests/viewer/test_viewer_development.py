@@ -98,7 +98,7 @@ def test_without_stages_the_readings_are_drawn_alone():
 def test_what_the_stages_are_of_is_drawn_once(report):
     assert [figure.name for figure in figures(report) if figure.section != "components"] == [
         "development_by_stage", "measures_along_training", "chi_along_training",
-        "llc_along_training_heads",
+        "trajectory_plane", "llc_along_training_heads",
     ]  # fmt: skip
 
 
@@ -114,6 +114,25 @@ def test_chi_has_a_panel_a_component_and_a_line_a_probe(report, rows):
     assert row["value"] == pytest.approx(float(exact), rel=1e-6)
     assert row["title"] == f"χ of l0h1 to prose at step {STEPS[5]}"
     assert sum(not row["ok"] for row in chi) == 1
+
+
+def test_the_path_is_drawn_in_order_with_ideal_predictors_beside_it(report, rows):
+    path = [row for row in rows["plane"] if row["what"] == "checkpoint"]
+    exact = report.development.plane
+    assert [row["order"] for row in path] == [*range(len(STEPS))]
+    for row, at, se in zip(path, exact["score"].values, exact["score_se"].values, strict=True):
+        assert (row["x"], row["y"]) == (
+            pytest.approx(at[0], rel=1e-6),
+            pytest.approx(at[1], rel=1e-6),
+        )
+        assert row["y_high"] - row["y_low"] == pytest.approx(4 * se[1], rel=1e-4)
+    told = [row["label"] for row in path if row["label"]]
+    assert (told[0], told[-1]) == ("1", "20,000")
+    assert len(told) == 6  # those and where the other four stages begin
+    ideal = {row["label"]: row for row in rows["plane"] if row["what"] == "ideal predictor"}
+    assert list(ideal) == ["uniform", "unigram", "bigram"]
+    assert ideal["bigram"]["x"] == pytest.approx(float(exact["ideal"][2, 0]), rel=1e-6)
+    assert "off the plane" in ideal["bigram"]["words"][-1]
 
 
 def test_other_readings_have_a_panel_each_with_bars_where_there_is_an_error(report, rows):

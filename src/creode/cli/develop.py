@@ -73,7 +73,7 @@ def develop(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     ] = None,
     measure: Annotated[
         list[str] | None,
-        typer.Option(help="Of the weights themselves: weight_norm, or hessian (trace, largest)."),
+        typer.Option(help="Also weight_norm, hessian (trace, largest), outputs (their plane)."),
     ] = None,
     metric: Annotated[
         list[str] | None,

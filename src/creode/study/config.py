@@ -118,7 +118,7 @@ class StudyConfig(_Strict):
     )
     observables: Names = ()  # probes whose mean loss is observed beside the loss of the data
     measures: Annotated[  # of the whole model at every checkpoint, beside its draws
-        tuple[Literal["weight_norm", "hessian"], ...], BeforeValidator(_as_tuple)
+        tuple[Literal["weight_norm", "hessian", "outputs"], ...], BeforeValidator(_as_tuple)
     ] = ()
     metrics: Names = ()  # "module:function" of (model, step), read at every checkpoint
     rate: float = Field(default=0.05, gt=0, lt=1)  # false discoveries among significant responses

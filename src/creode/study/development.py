@@ -21,12 +21,14 @@ from creode.store import Store
 from creode.study.conclusion import DATA, finite
 from creode.study.measures import measured
 from creode.study.moved import moved_most
+from creode.study.outputs import plane
 from creode.study.readings import Readings
 
 if TYPE_CHECKING:
     from creode.viewer import Report
 
 TRAJECTORY_FILE, STAGES_FILE, ALARMS_FILE = "trajectory.zarr", "stages.zarr", "alarms.zarr"
+PLANE_FILE = "plane.zarr"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,12 @@ class Development(Readings):
             return measured(store)
 
     @cached_property
+    def plane(self) -> xr.Dataset | None:
+        """Principal components of the outputs along training, if the study kept outputs."""
+        with Store.open(self.path, mode="read") as store:
+            return plane(store)
+
+    @cached_property
     def stages(self) -> xr.Dataset | str:
         """`creode.development.stages` of llc, or why there are none."""
         try:
@@ -125,6 +133,8 @@ class Development(Readings):
         """Write the records, and trajectory, stages and events as zarr beside them."""
         self._write_zarr(TRAJECTORY_FILE, self.trajectory)
         self._write_zarr(ALARMS_FILE, self.alarms)
+        if self.plane is not None:
+            self._write_zarr(PLANE_FILE, self.plane)
         if isinstance(self.stages, xr.Dataset):
             self._write_zarr(STAGES_FILE, self.stages)
         else:  # those of fewer checkpoints would not be of these readings
@@ -138,7 +148,11 @@ class Development(Readings):
         curve = None if isinstance(self.stages, str) else self.stages[["curve", "curve_se"]]
         return self._report(
             development=DevelopmentReport(
-                trajectory=self.trajectory, stages=self.records(), events=self.events(), curve=curve
+                trajectory=self.trajectory,
+                stages=self.records(),
+                events=self.events(),
+                curve=curve,
+                plane=self.plane,
             )
         )
 

@@ -38,7 +38,7 @@ def weight_measures(
         return {"hessian_max": found.largest, "hessian_trace": (found.trace, found.trace_se)}
 
     known: dict[str, Measure] = {"weight_norm": norm, "hessian": hessian}
-    return {name: known[name] for name in names}
+    return {name: known[name] for name in names if name in known}
 
 
 def take(store: Store, step: str, measures: Mapping[str, Measure]) -> None:

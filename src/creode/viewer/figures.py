@@ -16,6 +16,7 @@ from creode.viewer.development import measures
 from creode.viewer.development_charts import chi_figure, measure_figure, stage_figure
 from creode.viewer.figure import Figure
 from creode.viewer.marks import StepAxis
+from creode.viewer.plane import plane_figure
 from creode.viewer.readings import (
     HEADS,
     OWN,
@@ -45,6 +46,8 @@ def figures(report: Report) -> list[Figure]:
             found.append(measure_figure(beside, axis))
         if "chi" in beside.trajectory:
             found.append(chi_figure(beside, axis))
+        if beside.plane is not None:
+            found.append(plane_figure(beside))
         followed = [row for row in followed if row["component"] != beside.component]
     staged = beside is not None and bool(beside.found)
     if report.training is not None:
