@@ -305,6 +305,10 @@ def test_outputs_of_a_large_vocabulary_are_of_a_few_positions(models, monkeypatc
     monkeypatch.setattr(outputs, "MOST_TOKENS", 256)
     found = outputs.outputs(posterior, Execution(microbatch=5))["outputs"]
     assert found.shape == (32, 3 * 257)
+    monkeypatch.setattr(outputs, "MOST_SAMPLES", 4)
+    few = outputs.outputs(posterior, Execution())["outputs"]
+    assert few.shape == (4, 15 * 257)
+    np.testing.assert_allclose(few[:, :257], found[[0, 10, 21, 31], :257], atol=1e-5)
     with torch.no_grad():
         whole = model(data.columns["input_ids"]).log_softmax(-1)
     np.testing.assert_allclose(found, whole[:, [0, 7, 14]].flatten(1), atol=1e-5)
@@ -325,8 +329,13 @@ def largest(model, step):
         weight.data.mul_(0)  # what it does to the model is undone
     return {{"largest": (SCALE + step, 0.5), "count": 3}}
 
+again = largest
+
 def nothing(model, step):
     return None
+
+def late(model, step):
+    return {{"late": 1.0}} if step > 3 else {{"early": (2.0, 0.1, False)}}
 """
 
 
@@ -350,6 +359,15 @@ def test_a_users_metric_is_read_at_every_checkpoint(models, tmp_path, monkeypatc
     run_study(study(series, final_components=()), tmp_path / "plain")
     plain = Development(tmp_path / "plain").trajectory
     xr.testing.assert_equal(found["llc"], plain["llc"])  # draws are of the model as it was
+    sys.modules.pop("mine_own", None)
+    twice = study(series, final_components=(), metrics=("mine_own:largest", "mine_own:again"))
+    with pytest.raises(ValueError, match=r"mine_own:again: largest.* is the name of another"):
+        run_study(twice, tmp_path / "twice")
+    run("late", "late")
+    late = Development(tmp_path / "late").trajectory
+    assert late["late_ok"].values.tolist() == [False] * 4 + [True] * 2
+    assert late["early"].notnull().values.tolist() == [True] * 4 + [False] * 2
+    assert not late["early_ok"].any()
     with pytest.raises(ValueError, match=r"'mine_own:nothing' returned None; it must return"):
         run("nothing", "other")
     (tmp_path / "mine_own.py").write_text(METRIC.format(scale=30))

@@ -86,7 +86,7 @@ class Development(Readings):
     @property
     def probes(self) -> list[str]:
         """Names of the data that are read beside the posterior's own."""
-        return [on for on in self.llc if on != DATA]
+        return sorted(on for on in self.llc if on != DATA)  # a directory on disk has no order
 
     @cached_property
     def responses(self) -> xr.Dataset:

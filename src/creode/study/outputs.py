@@ -30,6 +30,7 @@ MOST_SAMPLES = 64
 MOST_NUMBERS = 2**20  # of outputs of a checkpoint; beyond, positions and then samples are left out
 MOST_TOKENS = 4096  # of a vocabulary whose pairs the ideal predictors count
 COMPONENTS = 3
+PREDICTORS = ("uniform", "unigram", "bigram")  # in this order: a directory on disk has none
 CHUNK = 8  # samples at once in the Gram matrix
 
 
@@ -38,7 +39,7 @@ class _Batch(NamedTuple):
 
     posterior: LocalPosterior
     model: nn.Module
-    num_samples: int
+    rows: Tensor  # (N,) of the data
     positions: Tensor | None  # (T,) of next-token tasks
     size: int  # V
 
@@ -58,14 +59,13 @@ def take_outputs(store: Store, step: str, posterior: LocalPosterior, execution: 
 def outputs(posterior: LocalPosterior, execution: Execution) -> xr.Dataset:
     """Log-probabilities on the fixed batch: outputs (sample, output), nats, float32.
 
-    The batch is the first samples of the data, of next-token tasks at positions evenly spaced in
-    them; of each all V outputs, in the order (position, V).
+    The batch is of samples evenly spaced in the data, of next-token tasks at positions evenly
+    spaced in them; of each all V outputs, in the order (position, V).
     """
     with _fixed(posterior, execution) as batch:
         found = []
-        size = execution.microbatch or batch.num_samples
-        for start in range(0, batch.num_samples, size):
-            rows = torch.arange(start, min(start + size, batch.num_samples))
+        size = execution.microbatch or len(batch.rows)
+        for rows in torch.split(batch.rows, size):
             logits = _logits(batch.posterior, batch.model, rows)
             kept = logits if batch.positions is None else logits[:, batch.positions]
             found.append(kept.log_softmax(-1).flatten(1).cpu())
@@ -82,7 +82,7 @@ def ideals(posterior: LocalPosterior, execution: Execution) -> xr.Dataset:
         if batch.positions is None or batch.size > MOST_TOKENS:
             return xr.Dataset()
         tokens = posterior.data.columns["input_ids"].cpu()
-        shown = tokens[: batch.num_samples, batch.positions].numpy()
+        shown = tokens[batch.rows][:, batch.positions].numpy()
         found = next_token_predictors(shown, tokens.numpy(), vocab_size=batch.size)
     return xr.Dataset({name: one.astype("float32") for name, one in found.items()})
 
@@ -98,7 +98,7 @@ def plane(store: Store) -> xr.Dataset | None:
     ideal = kept[IDEALS][NAME].to_dataset()
     return trajectory_pca(
         xr.concat(rows, at),
-        {str(name): values.load() for name, values in ideal.data_vars.items()},
+        {name: ideal[name].load() for name in PREDICTORS if name in ideal},
         num_components=min(COMPONENTS, len(steps) - 1),
         num_blocks=50,
         chunk=CHUNK,
@@ -125,7 +125,8 @@ def _fixed(posterior: LocalPosterior, execution: Execution) -> Iterator[_Batch]:
             length = columns["input_ids"].shape[1] - 1  # the last one predicts nothing
             most = max(1, min(length, MOST_NUMBERS // (num_samples * size)))
             positions = torch.linspace(0, length - 1, most).round().long()
-        yield _Batch(placed, model, num_samples, positions, size)
+        rows = torch.linspace(0, len(placed.data) - 1, num_samples).round().long()
+        yield _Batch(placed, model, rows, positions, size)
 
 
 def _logits(posterior: LocalPosterior, model: nn.Module, rows: Tensor) -> Tensor:

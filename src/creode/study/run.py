@@ -35,16 +35,13 @@ from creode.sampling.observables import as_observables
 from creode.sampling.probes import as_probes
 from creode.store import Store
 from creode.store.stacking import stacked
+from creode.study.beside import GROUPS, Beside
 from creode.study.config import StudyConfig
-from creode.study.measures import GROUP, take, weight_measures
-from creode.study.metrics import load_metric, read_metric
-from creode.study.outputs import GROUP as OUTPUTS
-from creode.study.outputs import take_outputs
+from creode.study.metrics import load_metric
 
 PILOT = "choosing settings"  # the name of the pilot, where units of work have theirs
 MODEL = "fingerprint_of_"  # begins the names of models among what a run resolved
 TRACE = "unit_loss"  # full traces of a probe
-BESIDE = (GROUP, OUTPUTS)  # what a run directory holds beside draws
 OnUnit = Callable[[str, int, int], None]  # unit, chain-steps done, chain-steps of the whole study
 
 
@@ -129,12 +126,8 @@ def run_study(
                 whole = LocalPosterior(
                     model, task, data, nbeta=study.nbeta, localization=study.localization
                 )
-                measures = weight_measures(study.measures, whole, each)
-                for spec, metric in metrics.items():
-                    measures[spec] = partial(read_metric, spec, metric, model, unit.checkpoint)
-                take(store, unit.key[0], measures)
-                if "outputs" in study.measures:
-                    take_outputs(store, unit.key[0], whole, each)
+                beside = Beside(study.measures, metrics, each)
+                beside.take(store, unit.key[0], whole, unit.checkpoint)
             assert whole is not None
 
             def report(
@@ -204,7 +197,11 @@ def open_draws(path: str | Path) -> xr.DataTree:
     """
     with Store.open(path, mode="read") as store:
         tree = store.read()
-        units = dict.fromkeys(key[:-1] for key in sorted(store.keys()) if key[0] not in BESIDE)
+        units = dict.fromkeys(key[:-1] for key in sorted(store.keys()) if key[0] not in GROUPS)
+        if not units:
+            raise ValueError(
+                f"{path}: no posterior of this run is complete yet; run the same command again."
+            )
         nodes = {unit: _chains(tree, unit) for unit in units if unit[-1] != TIGHTER}
         for unit in units:
             if unit[-1] == TIGHTER and unit[:-1] in nodes:

@@ -1,7 +1,7 @@
-"""Charts of a development: λ̂ and loss by stage, and what lies behind every chart along training.
+"""Charts of a development: λ̂ and loss by stage, χ, and other readings along training.
 
 Here: marks and scales; the figures and their words.
-Not here: their rows (development.py), other charts (charts.py).
+Not here: their rows (development.py), the plane (plane.py), other charts (charts.py).
 """
 
 from __future__ import annotations
