@@ -103,7 +103,7 @@ def _panels(data: str, panels: Sequence[str], colour: Any, axis: StepAxis) -> di
 
     x = step_channel(axis, few=True)
     scale = alt.Scale(zero=False, nice=True)
-    y = alt.Y("value:Q", title=None, scale=scale, axis=y_axis(4, flush=True))
+    y = alt.Y("value:Q", title=None, scale=scale, axis=y_axis(4))
     base = alt.Chart()
     readings = base.transform_filter("datum.value !== null")
     panel = alt.layer(
