@@ -131,7 +131,7 @@ def test_stages_and_alarms_are_told_in_words(tmp_path):
     for words in ("300 – 6,500", "250 – 1,410", "0.97", "+4.25 ± 0.31", "−1.5",
                   "rise (A)", "λ̂ on <b> +1.5 ± 0.2",
                   "✕ in doubt: 1 of 5 readings are not ok and were left out",
-                  "7,000", "5,200 (4,100 – 6,100)", "+1.23 ± 0.11",
+                  "7,000", "5,200 (4,100 – 6,100)", "+1.23 ± 0.11", "+0.001 ± 0.002",
                   "silent"):  # fmt: skip
         assert words in told, words
     assert "in doubt" not in text(development=developed(stages=[STAGE | {"ok": True}]))
