@@ -110,6 +110,8 @@ def test_stages_are_told_with_what_moved_in_them(tmp_path):
     assert set(moved) == set(expected)
     for name, height in expected.items():
         assert abs(moved[name]["delta"] - height) < 4 * moved[name]["delta_se"] < 2
+    elsewhere = {one["reading"] for record in records for one in record["moved"]}
+    assert not elsewhere & {"component_llc[l0h0]", "chi[l0h0,code]"}  # they do not move
     assert all(record["ok"] for record in records)
     found.save(records)
     stored = xr.open_zarr(tmp_path / "trajectory.zarr", consolidated=False)
@@ -146,7 +148,7 @@ def test_what_was_measured_is_read_beside_and_told_where_it_moved(tmp_path):
             "weight_norm": ("checkpoint", STEPS**0.5),
             "hessian_trace": ("checkpoint", step(-80.0) + rng.standard_normal(len(STEPS))),
             "hessian_trace_se": ("checkpoint", np.ones(len(STEPS))),
-            "still": ("checkpoint", np.full(len(STEPS), 3.0)),
+            "still": ("checkpoint", 3 + 0.3 * rng.standard_normal(len(STEPS))),
             "still_se": ("checkpoint", np.ones(len(STEPS))),
         },
         {"checkpoint": STEPS},
