@@ -35,6 +35,10 @@ def test_the_largest_curvature_is_the_largest_eigenvalue(chains):
         before = block.position.clone()
         first = seen.curvature(1.0)
         again = seen.curvature(1.0)  # from the direction found: fewer steps, and no worse
+        unit = torch.ones_like(before) / before.shape[1] ** 0.5
+        assert float((unit * seen.product(unit, 1.0)).sum(1)[0]) == pytest.approx(
+            sum(EIGENVALUES) / before.shape[1], rel=1e-4
+        )
         assert torch.equal(block.position, before)
     assert first.shape == (chains,)
     # Ten iterations with eigenvalues 4 and 3: short by at most (3/4)^20 of a random start's share.
