@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import xarray as xr
 from typer.testing import CliRunner
 
 from creode.cli import app, console
@@ -41,14 +42,19 @@ LLC = ("llc", "decoder", "--data", "corpus:brackets", "--length", 16, "--limit",
 
 def test_development_is_stages_or_the_reason_why_there_are_none(run, tmp_path):
     run(*(7 if option == 3 else option for option in TRAIN))
-    told = run("develop", *LLC[1:], "--json")
+    (tmp_path / "twice.py").write_text("def read(model, step):\n    return {'twice': 2 * step}\n")
+    options = (*LLC[1:], "--measure", "weight_norm", "--metric", "twice:read")
+    told = run("develop", *options, "--json")
     assert told.exit_code == 0, told.output
+    trajectory = xr.open_zarr(tmp_path / "run/trajectory.zarr", consolidated=False)
+    assert trajectory["weight_norm"].notnull().all()
+    assert (trajectory["twice"] == 2 * trajectory["checkpoint"]).all()
     (only,) = json.loads(told.stdout)
     assert not only["ok"]
     assert "usable readings of 7 checkpoints" in only["reasons"]
     assert json.loads((tmp_path / "run/stages.json").read_text()) == [only]
     assert only["reasons"].split("'")[-1] in (tmp_path / "run/report.html").read_text()
-    table = " ".join(run("develop", *LLC[1:]).stdout.split())
+    table = " ".join(run("develop", *options).stdout.split())
     assert "Stages" in table
     few = run("develop", *LLC[1:-1], "few", "--checkpoints", "0,12")
     assert few.exit_code == 1

@@ -59,6 +59,15 @@ def test_readings_that_are_not_ok_are_passed_over(readings):
     assert int(out["chi_rank"][0, 0]) == 0
 
 
+def test_a_part_in_doubt_is_not_told_to_have_moved_and_the_others_are(readings):
+    ok = np.ones((7, 40), bool)
+    ok[3, 4] = False
+    out = changes(readings.assign(chi_ok=(("checkpoint", "component"), ok)), [20], [40])
+    assert set(np.flatnonzero(out["chi_significant"][0])) == {9}
+    assert np.isnan(out["chi_delta"][0, 4])
+    assert "chi_ok_delta" not in out
+
+
 def test_types_are_those_of_loss_and_complexity():
     loss = xr.DataArray([-1.0, -1.0, -1.0, 0.1, 0.1, 0.0, 1.0], dims="stage")
     llc = xr.DataArray([2.0, -2.0, 0.1, 2.0, -2.0, 0.1, 2.0], dims="stage")

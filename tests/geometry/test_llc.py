@@ -100,6 +100,16 @@ def test_means_by_chain_and_losses_are_what_they_say():
     assert float(out.num_parameters) == 40
 
 
+def test_the_loss_at_the_anchor_knows_the_error_of_the_minibatches_it_was_seen_on():
+    excess = healthy_excess()
+    rng = np.random.default_rng(9)
+    seen = 3 + 0.2 * rng.standard_normal(excess.shape)
+    out = llc(tree(excess, loss=seen + excess, init_loss=seen))
+    assert float(out.init_loss_se) == pytest.approx(0.2 / excess.size**0.5, rel=0.1)
+    exact = llc(tree(excess, loss=3 + excess, init_loss=np.full(excess.shape, 3.0)))
+    assert float(exact.init_loss_se) == 0.0
+
+
 def test_a_healthy_reading_is_ok_and_says_what_made_it():
     out = llc(tree(healthy_excess(), checkpoint=7))
     assert bool(out.ok)

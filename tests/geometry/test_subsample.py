@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import xarray as xr
 
-from creode.geometry.subsample import subsample_variance
+from creode.geometry.subsample import ratio_variance, subsample_variance
 from saved_draws import probe
 
 N = 120  # population
@@ -31,6 +32,20 @@ def test_variance_of_a_random_subset_matches_drawing_subsets_again_and_again():
     assert np.mean(variances) == pytest.approx(
         np.var(means, ddof=1), rel=0.2
     )  # 4/3 without the finite population
+
+
+def test_the_error_of_a_mean_loss_is_that_of_drawing_other_samples():
+    """Tokens of one sample lose alike, so there are fewer independent ones than tokens."""
+    rng = np.random.default_rng(3)
+    means, variances = [], []
+    for _ in range(400):
+        length = rng.integers(1, 9, size=40)
+        mask = np.arange(8) < length[:, None]
+        values = rng.gamma(2.0, size=(40, 1)) + 0.1 * length[:, None] + rng.gamma(1.0, size=(40, 8))
+        means.append(values[mask].mean())
+        arrays = (xr.DataArray(array, dims=("sample", "token")) for array in (values, mask))
+        variances.append(ratio_variance(*arrays))
+    assert np.mean(variances) == pytest.approx(np.var(means, ddof=1), rel=0.15)
 
 
 def test_losses_per_sample_are_a_plain_mean():

@@ -4,11 +4,12 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
+import synthetic_development
 import synthetic_report
 from synthetic_report import UNMIXED
 
 import creode.viewer
-from creode.viewer import write_report
+from creode.viewer import DevelopmentReport, write_report
 from creode.viewer.figures import figures
 from creode.viewer.wording import GLOSSARY
 
@@ -105,7 +106,8 @@ def test_sections_without_results_are_left_out(tmp_path):
 STAGE = {
     "stage": 2, "start": 300, "end": 6500, "kind": "rise", "type": "A", "begins_low": 250,
     "begins_high": 1410, "begins_probability": 0.97, "llc_delta": 4.25, "llc_delta_se": 0.31,
-    "loss_delta": -1.5, "loss_delta_se": None, "moved": ["probe llc <b>"], "ok": False,
+    "loss_delta": -1.5, "loss_delta_se": None, "ok": False,
+    "moved": [{"reading": "probe_llc[<b>]", "delta": 1.5, "delta_se": 0.2}],
     "reasons": "1 of 5 readings are not ok and were left out",
 }  # fmt: skip
 EVENT = {
@@ -115,18 +117,25 @@ EVENT = {
 }  # fmt: skip
 
 
+def developed(**changes):
+    trajectory = synthetic_development.make_trajectory()
+    return DevelopmentReport(trajectory=trajectory, **changes)
+
+
 def test_stages_and_alarms_are_told_in_words(tmp_path):
     def text(**changes):
         page = Page(write_report(smallest(**changes), tmp_path / "page.html").read_text())
         return " ".join(page.text.split())
 
-    told = text(stages=[STAGE], events=[EVENT])
+    told = text(development=developed(stages=[STAGE], events=[EVENT]))
     for words in ("300 – 6,500", "250 – 1,410", "0.97", "+4.25 ± 0.31", "−1.5",
-                  "rise (A)", "probe llc <b>",
-                  "in doubt : 1 of 5 readings", "7,000", "5,200 (4,100 – 6,100)", "+1.23 ± 0.11",
+                  "rise (A)", "λ̂ on <b> +1.5 ± 0.2",
+                  "✕ in doubt: 1 of 5 readings are not ok and were left out",
+                  "7,000", "5,200 (4,100 – 6,100)", "+1.23 ± 0.11", "+0.001 ± 0.002",
                   "silent"):  # fmt: skip
-        assert words.replace(" : ", ": ") in told.replace(" : ", ": "), words
-    none = text(stages=[{"stage": None, "ok": False, "reasons": "too few"}])
+        assert words in told, words
+    assert "in doubt" not in text(development=developed(stages=[STAGE | {"ok": True}]))
+    none = text(development=developed(stages=[{"stage": None, "ok": False, "reasons": "too few"}]))
     assert "No stages: too few" in none
     assert "None: no reading moved beyond its errors" in none
     assert "Alarms" not in text()

@@ -71,6 +71,14 @@ def develop(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         list[str] | None,
         typer.Option(help="NAME=SOURCE whose loss is read too (data-refined); same format."),
     ] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(help="Also weight_norm, hessian (trace, largest), outputs (their plane)."),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="MODULE:FUNCTION of (model, step) that returns readings by name."),
+    ] = None,
     split: SplitOpt = "train",
     text: TextOpt = "text",
     tokenizer: TokenizerOpt = None,
@@ -92,5 +100,9 @@ def develop(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     strict: StrictOpt = False,
 ) -> None:
     """Read λ̂ along checkpoints; find the stages, what moved in each, and what the loss hid."""
-    study = study_of(locals()) | {"reading": "development"}
+    study = study_of(locals()) | {
+        "reading": "development",
+        "measures": tuple(measure or []),
+        "metrics": tuple(metric or []),
+    }
     run_and_show(study, out, as_json=as_json, strict=strict)

@@ -42,7 +42,8 @@ def changes(
 
     Args:
         readings: variables with the dimension checkpoint and any others; those with an error
-            `<name>_se`, and scalars per checkpoint without one, which are taken as exact.
+            `<name>_se`, and scalars per checkpoint without one, which are taken as exact; verdicts
+            `<name>_ok`, for each part or for all, or `ok`.
         starts, ends: (stage,), in training steps.
         rate: of false discoveries among the parts of one variable in one stage.
 
@@ -63,7 +64,9 @@ def changes(
             or (not error and values.ndim > 1)
         ):
             continue
-        ok = trusted(ordered, name)
+        ok, verdict = trusted(ordered, name), f"{name}_ok"
+        if verdict in ordered and ordered[verdict].ndim > 1:
+            values = values.where(ordered[verdict].astype(bool))
         squares = ordered[f"{name}_se"] ** 2 if error else xr.zeros_like(values, dtype=float)
         parts = [
             _difference(values, squares, ok, float(a), float(b))

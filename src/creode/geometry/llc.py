@@ -15,6 +15,7 @@ draws λ̂ = ½ Σ h/(h + γ/nβ), below d/2 by a share that γ/nβ sets.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
@@ -29,7 +30,7 @@ from creode.diagnostics.mcse import mcse
 from creode.diagnostics.trace import SAMPLE_DIMS
 from creode.diagnostics.verdict import verdict
 from creode.geometry.over_study import over_study
-from creode.geometry.subsample import subsample_variance
+from creode.geometry.subsample import ratio_variance, subsample_variance
 from creode.geometry.tether import untether
 from creode.version import __version__
 
@@ -81,6 +82,8 @@ def llc(draws: xr.DataTree, on: str = "data") -> xr.Dataset:
         virial, virial_se, temperature, temperature_se, heat, heat_se, memory: see diagnostics/.
         locality, locality_se: of the sampled loss, whatever `on` is.
         mean_loss, init_loss: E[L(w)] and L(w*), nats per unit, on the same samples.
+        init_loss_se: of L(w*), nats: of a probe over its samples, so that it is the error of the
+            loss on what they were drawn from; of the data over the minibatches it was seen on.
         num_parameters: d (a float, so that it can be NaN).
         ok, reasons, notes: whether to trust llc, why not, what else to know of it.
 
@@ -119,6 +122,7 @@ def _llc_of_posterior(draws: xr.DataTree, *, on: str) -> xr.Dataset:
     reading = reading.assign(
         llc_by_chain=_by_chain(losses["excess"], chains["failed"], nbeta),
         init_loss=anchored.where(whole),
+        init_loss_se=xr.DataArray(_anchor_error(draws, losses, on)).where(whole),
         num_parameters=float(root.attrs["num_parameters"]),
     )
     scalars = {name: float(reading[name]) for name in JUDGED}
@@ -178,6 +182,15 @@ def _subset_variance(draws: xr.DataTree, on: str) -> float:
     if on == "data" and draws.attrs.get("loss_from", "minibatch") == "minibatch":
         return 0.0
     return subsample_variance(probe_dataset(draws, on))
+
+
+def _anchor_error(draws: xr.DataTree, losses: xr.Dataset, on: str) -> float:
+    if on == "data" and draws.attrs.get("loss_from", "minibatch") == "minibatch":
+        seen = losses["init_loss"]
+        return float(seen.std(ddof=1, skipna=False) / math.sqrt(seen.size))
+    probe = probe_dataset(draws, on)
+    variance = ratio_variance(probe["unit_init_loss"].astype("float64"), probe["mask"])
+    return math.sqrt(variance)
 
 
 def _is_exact(root: xr.Dataset) -> bool:

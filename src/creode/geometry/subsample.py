@@ -49,13 +49,26 @@ def subsample_variance(probe: xr.Dataset) -> float:
         return 0.0
     if size == 1:
         return math.nan
-    mask = probe["mask"]
-    excess = (probe["unit_mean"].mean("chain", skipna=False) - probe["unit_init_loss"]).where(
-        mask, 0.0
-    )
+    excess = probe["unit_mean"].mean("chain", skipna=False) - probe["unit_init_loss"]
+    return ratio_variance(excess, probe["mask"]) * (1 - size / population)
+
+
+def ratio_variance(values: xr.DataArray, mask: xr.DataArray) -> float:
+    """Variance of the mean of counted units over the choice of their samples, of very many.
+
+    Args:
+        values: of each unit, (sample[, token]).
+        mask: which units count.
+
+    Returns:
+        Σ_s (T_s − R c_s)² / (K (K − 1) c̄²), in the square of the values' unit; NaN of one sample.
+    """
+    size = mask.sizes["sample"]
+    if size == 1:
+        return math.nan
     within = [dim for dim in mask.dims if dim != "sample"]
-    totals, counts = excess.sum(within, skipna=False), mask.sum(within)
+    totals, counts = values.where(mask, 0.0).sum(within, skipna=False), mask.sum(within)
     ratio = totals.sum(skipna=False) / counts.sum()
     residual_sq = ((totals - ratio * counts) ** 2).sum(skipna=False)
     spread = residual_sq / (size - 1) / counts.mean() ** 2
-    return float(spread / size * (1 - size / population))
+    return float(spread / size)

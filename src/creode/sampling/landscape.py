@@ -1,8 +1,8 @@
 """What a few gradients tell of the loss where chains are: its curvature, and the noise in them.
 
-Here: the largest curvature by power iteration, the power of gradient and gradient noise, and how
-far the loss has risen, at the present weights of a block of chains.
-Not here: what is concluded from it (pilot.py).
+Here: the largest curvature by power iteration, products with the Hessian, the power of gradient and
+gradient noise, and how far the loss has risen, at the present weights of a block of chains.
+Not here: what is concluded from it (pilot.py, curvature.py).
 Dimensions: C chains, P sampled weights, m samples of a batch, K minibatches.
 Symbols: H = ∇²L, v a unit vector, δ a small length.
 """
@@ -39,6 +39,7 @@ class Landscape:
         self._generator = torch.Generator().manual_seed(seed)
         self._indices: dict[int, list[Tensor]] = {}  # the same at every place, to be compared
         self._stiffest: Tensor | None = None  # (C, P), the direction of the last search
+        self._fixed: Tensor | None = None  # the samples that products are of
         self.evaluations = 0  # gradients of a chain asked for
 
     @torch.no_grad()
@@ -57,14 +58,26 @@ class Landscape:
         for _ in range(FIRST_ITERATIONS if known is None else MORE_ITERATIONS):
             norm = torch.linalg.vector_norm(vector, dim=1, keepdim=True, dtype=torch.float64)
             vector = (vector / torch.where(norm > 0, norm, 1.0)).to(position.dtype)
-            difference = self._gradient(here + delta * vector, batch).clone()
-            difference -= self._gradient(here - delta * vector, batch)
+            difference = self._difference(here, delta * vector, batch)
             value = (vector * difference).sum(1) / (2 * delta)
             vector = difference
         self._move(here)
         found = torch.isfinite(value).all() and bool((value != 0).all())
         self._stiffest = vector if found else None
         return value.abs()
+
+    @torch.no_grad()
+    def product(self, vector: Tensor, reach: float) -> Tensor:
+        """H v at each chain's weights for unit vectors v, (C, P), nats/weight².
+
+        On one minibatch, the same each time, so that products with several vectors are of one H.
+        """
+        if self._fixed is None:
+            self._fixed = self._draw()
+        here, delta = self._block.position.clone(), reach / 20
+        found = self._difference(here, delta * vector, self._batch(self._fixed)) / (2 * delta)
+        self._move(here)
+        return found
 
     @torch.no_grad()
     def local(self, distinct: int | None = None) -> Local:
@@ -94,6 +107,12 @@ class Landscape:
             signal=max(float(signal), 0.0),
             noise=max(noise, 0.0),
         )
+
+    def _difference(self, here: Tensor, step: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """∇L(here + step) − ∇L(here − step), (C, P)."""
+        difference = self._gradient(here + step, batch).clone()
+        difference -= self._gradient(here - step, batch)
+        return difference
 
     def _gradient(self, position: Tensor, batch: dict[str, Tensor]) -> Tensor:
         self._move(position)

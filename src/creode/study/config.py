@@ -117,6 +117,10 @@ class StudyConfig(_Strict):
         "llc"  # what is concluded from the draws
     )
     observables: Names = ()  # probes whose mean loss is observed beside the loss of the data
+    measures: Annotated[  # of the whole model at every checkpoint, beside its draws
+        tuple[Literal["weight_norm", "hessian", "outputs"], ...], BeforeValidator(_as_tuple)
+    ] = ()
+    metrics: Names = ()  # "module:function" of (model, step), read at every checkpoint
     rate: float = Field(default=0.05, gt=0, lt=1)  # false discoveries among significant responses
     sampler: SamplerConfig = SamplerConfig()
     nbeta: float | Literal["auto"] = "auto"
@@ -143,6 +147,9 @@ class StudyConfig(_Strict):
         as_observables(self.observables, self.probes)
         if self.reading == "response" and not self.probes:
             raise ValueError("a response needs data to respond to; give probes.")
+        for name in ("measures", "metrics"):
+            if getattr(self, name) and self.reading != "development":
+                raise ValueError(f"{name} are read along checkpoints, by reading 'development'.")
         named = len(set(self.checkpoints)) if isinstance(self.checkpoints, tuple) else FEWEST
         if self.reading == "development" and (self.checkpoints == "last" or named < FEWEST):
             raise ValueError(

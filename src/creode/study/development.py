@@ -13,18 +13,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import xarray as xr
 
 from creode.development import alarms, stages
+from creode.response import susceptibility
+from creode.store import Store
 from creode.study.conclusion import DATA, finite
+from creode.study.measures import measured
+from creode.study.moved import moved_most
+from creode.study.outputs import plane
 from creode.study.readings import Readings
 
 if TYPE_CHECKING:
     from creode.viewer import Report
 
 TRAJECTORY_FILE, STAGES_FILE, ALARMS_FILE = "trajectory.zarr", "stages.zarr", "alarms.zarr"
-PARTS = {"component_llc": "component", "probe_llc": "probe"}
+PLANE_FILE = "plane.zarr"
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,15 @@ class Development(Readings):
     def trajectory(self) -> xr.Dataset:
         """Readings along checkpoints, dim checkpoint in training steps.
 
-        llc, llc_se, ok of the whole model, or else the first component; loss, L(w*) on its data,
-        nats; and where they were read at every checkpoint component_llc (component) of the others,
-        probe_llc and probe_loss (probe), with _se and _ok.
+        llc, llc_se, ok of the whole model, or else the first component; loss, loss_se, loss_ok,
+        L(w*) on its data, nats, with the error of the minibatches it was seen on. Where they were
+        read at every checkpoint, with _se and _ok: component_llc (component) of the others;
+        probe_llc (probe); probe_loss (probe), with the error over the probe's samples, which are
+        the same at all checkpoints, so that a difference is known better than these errors say; and
+        where there are both, chi (component, probe), nats², the susceptibility of a component to a
+        probe's data set. Further what the study measured: weight_norm; of the Hessian of the loss
+        on samples of the data hessian_max, its largest eigenvalue, and hessian_trace with
+        hessian_trace_se; and what its metrics returned.
         """
         names = [str(name) for name in self.verdict["component"].values]
         first = "full" if "full" in names else names[0]
@@ -48,20 +58,52 @@ class Development(Readings):
         whole = self.verdict.sel(component=first, drop=True)
         found = xr.Dataset(
             {"llc": whole["llc"], "llc_se": whole["llc_se"], "ok": whole["ok"].astype(bool),
-             "loss": whole["init_loss"]}
+             "loss": whole["init_loss"], "loss_se": whole["init_loss_se"],
+             "loss_ok": whole["init_loss"].notnull()}
         )  # fmt: skip
         along = [n for n in others if (self.verdict["reasons"].sel(component=n) != "not run").all()]
         if along:
             parts = self.verdict.sel(component=along)
             found = found.assign(_parts("component_llc", parts))
-        probes = {on: dataset for on, dataset in self.llc.items() if on != DATA}
-        if probes:
+        if self.probes:
             on = xr.concat(
-                [dataset.sel(component=first, drop=True) for dataset in probes.values()],
-                xr.Variable("probe", list(probes)), combine_attrs="drop",
+                [self.llc[probe].sel(component=first, drop=True) for probe in self.probes],
+                xr.Variable("probe", self.probes), combine_attrs="drop",
             )  # fmt: skip
-            found = found.assign(_parts("probe_llc", on) | {"probe_loss": on["init_loss"]})
+            found = found.assign(
+                _parts("probe_llc", on)
+                | {
+                    "probe_loss": on["init_loss"],
+                    "probe_loss_se": on["init_loss_se"],
+                    "probe_loss_ok": on["init_loss"].notnull(),
+                }
+            )
+        if self.probes and along:
+            found = found.assign(_chi(self.responses.sel(component=along, probe=self.probes)))
+        found = found.merge(self.measured, join="left")
         return found.transpose("checkpoint", ...).assign_attrs(component=first)
+
+    @property
+    def probes(self) -> list[str]:
+        """Names of the data that are read beside the posterior's own."""
+        return sorted(on for on in self.llc if on != DATA)  # a directory on disk has no order
+
+    @cached_property
+    def responses(self) -> xr.Dataset:
+        """`creode.susceptibility` of every component to each probe as a data set."""
+        return susceptibility(self.draws, on=self.probes, by="dataset")
+
+    @cached_property
+    def measured(self) -> xr.Dataset:
+        """What was read of the weights themselves, along checkpoints."""
+        with Store.open(self.path, mode="read") as store:
+            return measured(store)
+
+    @cached_property
+    def plane(self) -> xr.Dataset | None:
+        """Principal components of the outputs along training, if the study kept outputs."""
+        with Store.open(self.path, mode="read") as store:
+            return plane(store)
 
     @cached_property
     def stages(self) -> xr.Dataset | str:
@@ -91,6 +133,8 @@ class Development(Readings):
         """Write the records, and trajectory, stages and events as zarr beside them."""
         self._write_zarr(TRAJECTORY_FILE, self.trajectory)
         self._write_zarr(ALARMS_FILE, self.alarms)
+        if self.plane is not None:
+            self._write_zarr(PLANE_FILE, self.plane)
         if isinstance(self.stages, xr.Dataset):
             self._write_zarr(STAGES_FILE, self.stages)
         else:  # those of fewer checkpoints would not be of these readings
@@ -99,7 +143,18 @@ class Development(Readings):
 
     def report(self) -> Report:
         """Everything the report of this run shows."""
-        return self._report(stages=self.records(), events=self.events())
+        from creode.viewer import DevelopmentReport
+
+        curve = None if isinstance(self.stages, str) else self.stages[["curve", "curve_se"]]
+        return self._report(
+            development=DevelopmentReport(
+                trajectory=self.trajectory,
+                stages=self.records(),
+                events=self.events(),
+                curve=curve,
+                plane=self.plane,
+            )
+        )
 
     def events(self) -> list[dict[str, Any]]:
         """The alarm's events as plain values."""
@@ -127,23 +182,18 @@ class Development(Readings):
                 "stage": index + 1, "start": start, "end": end,
                 "kind": str(one["stage_kind"].item()), "type": str(one["stage_type"].item()),
                 "begins_low": None, "begins_high": None, "begins_probability": None, **begins,
-                **numbers, "moved": self._moved(one), "ok": doubted == 0,
+                **numbers, "moved": moved_most(self.trajectory, one), "ok": doubted == 0,
                 "reasons": reasons if doubted else "",
             }
         )  # fmt: skip
 
-    def _moved(self, stage: xr.Dataset, most: int = 3) -> list[str]:
-        """Parts and probes that moved beyond doubt, the surest first."""
-        sure: list[tuple[float, str]] = []
-        for variable, dim in PARTS.items():
-            if f"{variable}_significant" not in stage:
-                continue
-            delta, error = stage[f"{variable}_delta"], stage[f"{variable}_delta_se"]
-            for i in np.flatnonzero(stage[f"{variable}_significant"].values):
-                at, se = float(delta[i]), float(error[i])
-                name = f"{variable.replace('_', ' ')} {delta[dim].values[i]}"
-                sure.append((abs(at) / se, f"{name} {at:+.3g} ± {se:.2g}"))
-        return [text for _, text in sorted(sure, reverse=True)[:most]]
+
+def _chi(found: xr.Dataset) -> dict[str, xr.DataArray]:
+    return {
+        "chi": found["chi"],
+        "chi_se": found["chi_se"],
+        "chi_ok": found["ok"].astype(bool) & found["chi"].notnull(),
+    }
 
 
 def _parts(name: str, dataset: xr.Dataset) -> dict[str, xr.DataArray]:

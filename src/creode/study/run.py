@@ -7,7 +7,7 @@ Not here: one unit of work (sampling/), readings of the result (readings.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch import nn
 from creode import components
 from creode.data import Samples
 from creode.development import Checkpoint
-from creode.fingerprint import model_fingerprint
+from creode.fingerprint import model_fingerprint, task_fingerprint
 from creode.models import load_model
 from creode.posterior import LocalPosterior
 from creode.sampling import (
@@ -35,7 +35,9 @@ from creode.sampling.observables import as_observables
 from creode.sampling.probes import as_probes
 from creode.store import Store
 from creode.store.stacking import stacked
+from creode.study.beside import GROUPS, Beside
 from creode.study.config import StudyConfig
+from creode.study.metrics import load_metric
 
 PILOT = "choosing settings"  # the name of the pilot, where units of work have theirs
 MODEL = "fingerprint_of_"  # begins the names of models among what a run resolved
@@ -90,12 +92,14 @@ def run_study(
     data = study.data.load(source)
     probes = as_probes({name: probe.load(source) for name, probe in study.probes.items()})
     units = list_units(study, series, first)
+    metrics = {spec: load_metric(spec) for spec in study.metrics}
     config = {
         "kind": "study",
         "study": study.model_dump(mode="json"),
         "fingerprints": {
             "data": data.fingerprint(),
             "probes": {name: samples.fingerprint() for name, samples in probes.items()},
+            "metrics": {spec: task_fingerprint(metric) for spec, metric in metrics.items()},
         },
     }
     with Store.open(out, config) as store:
@@ -110,20 +114,21 @@ def run_study(
                     study, probes=probes, data=data, store=store, on_progress=on_progress
                 )
             schedule = Calibration.of(store.resolved["calibration"]).schedule(schedule)
+        each = replace(
+            study.execution, microbatch=study.execution.microbatch or schedule.batch_size
+        )
         per_unit = schedule.chains * schedule.num_steps
         total = per_unit * len(units)
-        model, held = first, series[0]
+        whole: LocalPosterior | None = None  # of the checkpoint that is in memory
         for index, unit in enumerate(units):
-            if unit.checkpoint is not held:
-                model, held = load_study_model(study, unit.checkpoint), unit.checkpoint
-            posterior = LocalPosterior(
-                model,
-                task,
-                data,
-                nbeta=study.nbeta,
-                localization=study.localization,
-                component=unit.component,
-            )
+            if index == 0 or unit.checkpoint is not units[index - 1].checkpoint:
+                model = first if index == 0 else load_study_model(study, unit.checkpoint)
+                whole = LocalPosterior(
+                    model, task, data, nbeta=study.nbeta, localization=study.localization
+                )
+                beside = Beside(study.measures, metrics, each)
+                beside.take(store, unit.key[0], whole, unit.checkpoint)
+            assert whole is not None
 
             def report(
                 done: int, _: int, unit: Unit = unit, before: int = index * per_unit
@@ -132,7 +137,7 @@ def run_study(
                     on_progress(unit.label, before + done, total)
 
             run_posterior(
-                posterior,
+                replace(whole, component=unit.component),
                 probes,
                 plan,
                 unit=unit.key,
@@ -192,7 +197,11 @@ def open_draws(path: str | Path) -> xr.DataTree:
     """
     with Store.open(path, mode="read") as store:
         tree = store.read()
-        units = dict.fromkeys(key[:-1] for key in sorted(store.keys()))
+        units = dict.fromkeys(key[:-1] for key in sorted(store.keys()) if key[0] not in GROUPS)
+        if not units:
+            raise ValueError(
+                f"{path}: no posterior of this run is complete yet; run the same command again."
+            )
         nodes = {unit: _chains(tree, unit) for unit in units if unit[-1] != TIGHTER}
         for unit in units:
             if unit[-1] == TIGHTER and unit[:-1] in nodes:

@@ -36,11 +36,16 @@ class Classification:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Losses:
         """The losses (B,) of the batch, every sample counted."""
-        logits, labels = self._logits(model, batch), batch[_first(LABELS, batch)].long()
+        logits, labels = self.logits(model, batch), batch[_first(LABELS, batch)].long()
         values = cross_entropy(logits, labels)
         return Losses(values, values.new_ones(values.shape).bool())
 
-    def _logits(self, model: nn.Module, batch: Batch) -> Tensor:
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The model's logits, (B, K).
+
+        Raises:
+            ValueError: they have another shape.
+        """
         main = _first(INPUTS, batch)
         logits = predict(model, main, batch)
         if logits.ndim != 2 or len(logits) != len(batch[main]):
@@ -66,7 +71,7 @@ class Classification:
                 "give one integer class per sample, shape (samples,)."
             )
         with untouched(model) as place:
-            classes = self._logits(model, place(samples.batch(torch.tensor([0])))).shape[1]
+            classes = self.logits(model, place(samples.batch(torch.tensor([0])))).shape[1]
         wrong = ((labels < 0) | (labels >= classes)).nonzero()
         if len(wrong):
             row = int(wrong[0])

@@ -53,14 +53,24 @@ class NextToken:
         ids = batch["input_ids"]
         labels = batch.get("labels", ids)
         targets = F.pad(labels[:, 1:].long(), (0, 1), value=self.ignore_index)
+        logits = self.logits(model, batch)
+        values = cross_entropy(logits.flatten(0, 1), targets.flatten(), self.ignore_index)
+        return Losses(values.reshape(ids.shape), targets != self.ignore_index)
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The model's logits for samples without padding between or before tokens, (B, T, V).
+
+        Raises:
+            ValueError: they have another shape.
+        """
+        ids = batch["input_ids"]
         logits = predict(model, "input_ids", _shown(model, batch))
         if logits.ndim != 3 or logits.shape[:2] != ids.shape:
             raise ValueError(
                 f"the model returned logits of shape {tuple(logits.shape)} for tokens of shape "
                 f"{tuple(ids.shape)}; NextToken needs (batch, token, vocabulary)."
             )
-        values = cross_entropy(logits.flatten(0, 1), targets.flatten(), self.ignore_index)
-        return Losses(values.reshape(ids.shape), targets != self.ignore_index)
+        return logits
 
     def _compact(self, batch: Batch, rank: Tensor) -> dict[str, Tensor]:
         """The batch with padding behind the tokens: token 0, which nobody sees or predicts."""

@@ -14,7 +14,8 @@ if _missing:
     )
 
 
-from creode.viewer.export import export_charts, export_sensitivity  # noqa: E402 - after the check
+from creode.viewer.development_report import DevelopmentReport  # noqa: E402 - after the check
+from creode.viewer.export import export_charts, export_sensitivity  # noqa: E402
 from creode.viewer.page import write_report  # noqa: E402
 from creode.viewer.report import Report  # noqa: E402
 from creode.viewer.response_page import write_response_report  # noqa: E402
@@ -23,6 +24,7 @@ from creode.viewer.sensitivity import SensitivityReport  # noqa: E402
 from creode.viewer.sensitivity_page import write_sensitivity_report  # noqa: E402
 
 __all__ = [
+    "DevelopmentReport",
     "InfluenceQuery",
     "Report",
     "ResponseReport",

@@ -1,108 +1,99 @@
 """How each chart is drawn, in Altair, compiled to Vega.
 
 Here: marks, scales and axes; data sets by name, colours by role.
-Not here: data (readings.py, traces.py), words around a chart (figures.py).
+Not here: data (readings.py, traces.py), words around a chart (figures.py), pieces that charts share
+(marks.py), those of a development (development_charts.py).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from creode.viewer.readings import HEADS
-from creode.viewer.theme import HEAT_MIDDLE, SERIES, chart_config, role
-
-NOWHERE = -1  # the signal "at" when no training step is pointed at
-CROSS = (  # ✕ as a filled shape: a reading in doubt differs in shape and not in colour alone
-    "M-1,-.62L-.62,-1L0,-.38L.62,-1L1,-.62L.38,0L1,.62L.62,1L0,.38L-.62,1L-1,.62L-.38,0Z"
+from creode.viewer.marks import (
+    CROSS,
+    StepAxis,
+    categories,
+    compiled,
+    hover,
+    linked,
+    name_legend,
+    reading_points,
+    rule_at,
+    step_channel,
+    tooltip,
+    y_axis,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepAxis:
-    """Training steps on x ↦ log(1 + x/constant): 0 has a place, large steps are logarithmic."""
-
-    low: int
-    high: int
-    constant: int
-    ticks: tuple[int, ...]
-
-    @classmethod
-    def over(cls, steps: Iterable[int], finest: int | None) -> StepAxis:
-        """An axis over `steps`, logarithmic from `finest` on (the first step if None)."""
-        steps = sorted(set(steps)) or [0]
-        positive = [step for step in steps if step > 0]
-        constant = finest or min(positive, default=1)
-        decades = range(math.floor(math.log10(constant)), math.ceil(math.log10(steps[-1] + 1)) + 1)
-        low = max(constant, steps[0])
-        inside = [10**k for k in decades if low <= 10**k <= steps[-1]]
-        if len(inside) < 4:  # 1, 3, 10, 30, ...
-            threes = [m * 10**k for k in decades for m in (1, 3)]
-            inside = [tick for tick in threes if low <= tick <= steps[-1]]
-        ticks = dict.fromkeys([*steps[:1], *inside] if steps[0] == 0 else inside or steps[-1:])
-        return cls(low=steps[0], high=steps[-1], constant=constant, ticks=tuple(ticks))
-
-
-def compiled(chart: Any) -> dict[str, Any]:
-    """The Altair chart as Vega, in the report's look."""
-    import vl_convert
-
-    spec: dict[str, Any] = vl_convert.vegalite_to_vega(chart.to_dict(), config=chart_config())
-    return spec
+from creode.viewer.readings import HEADS
+from creode.viewer.stage_marks import alarm_mark, behind
+from creode.viewer.theme import HEAT_MIDDLE, SERIES, role
 
 
 def loss_along_training(
-    series: Sequence[str], units: str, extent: tuple[float, float], axis: StepAxis
+    series: Sequence[str],
+    units: str,
+    extent: tuple[float, float],
+    axis: StepAxis,
+    staged: bool = False,
 ) -> dict[str, Any]:
-    """Losses against the step; data set `losses`, in which `near` names the nearest checkpoint."""
+    """Losses against the step; data set `losses`, in which `near` names the nearest checkpoint.
+
+    With `staged`, stages lie behind.
+    """
     import altair as alt
 
-    x = _step(axis)
+    x = step_channel(axis)
     y_scale = alt.Scale(domain=list(extent), nice=True)
-    y = alt.Y("loss:Q", title=f"loss  ({units})", scale=y_scale, axis=_y_axis())
+    y = alt.Y("loss:Q", title=f"loss  ({units})", scale=y_scale, axis=y_axis())
     single = len(series) == 1
-    legend = None if single else _legend(series)
-    color = alt.Color("series:N", sort=None, legend=legend, scale=_categories(series))
+    legend = None if single else name_legend(series)
+    color = alt.Color("series:N", sort=None, legend=legend, scale=categories(series))
     base = alt.Chart(alt.NamedData("losses"))
     lines = base.mark_line(strokeWidth=1.6, strokeJoin="round").encode(x=x, y=y, color=color)
     dots = base.transform_filter("datum.near === at").mark_point(filled=True, size=40, opacity=1)
     layers = [
+        *(behind(x) if staged else ()),
         lines,
-        _rule_at(x),
+        rule_at(x),
         dots.encode(x=x, y=y, color=color),
-        _hover(base.transform_filter("isValid(datum.near)"), x, y),
+        hover(base.transform_filter("isValid(datum.near)"), x, y),
     ]
-    return compiled(_linked(alt.layer(*layers).properties(height=200)))
+    return compiled(linked(alt.layer(*layers).properties(height=200)))
 
 
-def llc_along_training(names: Sequence[str], group: str, axis: StepAxis) -> dict[str, Any]:
-    """λ̂ of each component against the step, a panel each; data set `readings`."""
+def llc_along_training(
+    names: Sequence[str], group: str, axis: StepAxis, staged: bool = False
+) -> dict[str, Any]:
+    """λ̂ of each component against the step, a panel each; data set `readings`.
+
+    With `staged`, stages lie behind, and where an alarm rang for a reading there is a ▼.
+    """
     import altair as alt
 
-    x = _step(axis, few=len(names) > 1)
+    x = step_channel(axis, few=len(names) > 1)
     y_scale = alt.Scale(zero=False, nice=True)
     single = len(names) == 1
-    y_axis = _y_axis(4, flush=not single)
-    y = alt.Y("llc:Q", title="λ̂" if single else None, scale=y_scale, axis=y_axis)
+    axis_of_y = y_axis(4, flush=not single)
+    y = alt.Y("llc:Q", title="λ̂" if single else None, scale=y_scale, axis=axis_of_y)
     base = alt.Chart()
     layers = [
+        *(behind(x) if staged else ()),
         base.mark_area(color=role("ok"), opacity=0.24).encode(
             x=x, y=alt.Y("low:Q", scale=y_scale), y2="high:Q"
         ),
         base.mark_line(color=role("ok"), strokeWidth=1.6).encode(x=x, y=y),
-        _rule_at(x),
-        _readings(base).encode(x=x, y=y),
+        rule_at(x),
+        reading_points(base).encode(x=x, y=y),
         base.transform_filter("datum.step === at")
         .mark_text(align="left", baseline="top", fontSize=11, color=role("ink"))
         .encode(x=alt.value(7), y=alt.value(0), text="llc_text:N"),
-        _hover(base.transform_calculate(near="datum.step"), x, y, encodings=["x"]),
+        hover(base.transform_calculate(near="datum.step"), x, y, encodings=["x"]),
         base.transform_filter("datum.llc === null")
         .mark_point(
-            shape=CROSS, filled=True, size=60, color=role("bad"), opacity=1, tooltip=_tooltip()
+            shape=CROSS, filled=True, size=60, color=role("bad"), opacity=1, tooltip=tooltip()
         )
         .encode(x=x, y=alt.value("height")),
+        *((alarm_mark(base.transform_filter("datum.alarm"), x),) if staged else ()),
     ]
     data = alt.NamedData("readings")
     if single:
@@ -120,7 +111,7 @@ def llc_along_training(names: Sequence[str], group: str, axis: StepAxis) -> dict
         chart = chart.resolve_axis(x="independent", y="independent")
         chart = chart.resolve_scale(y="shared" if group == HEADS else "independent")
     followed = chart.transform_filter(alt.FieldOneOfPredicate("component", oneOf=list(names)))
-    return compiled(_linked(_with_interval(followed)))
+    return compiled(linked(_with_interval(followed)))
 
 
 def heat_map(low: float, high: float) -> dict[str, Any]:
@@ -136,10 +127,10 @@ def heat_map(low: float, high: float) -> dict[str, Any]:
     )
     legend = alt.Legend(title="λ̂", orient="top", gradientLength=180, titleOrient="left")
     cells = base.mark_rect(
-        cornerRadius=4, stroke=role("paper"), strokeWidth=3, tooltip=_tooltip(), cursor="pointer"
+        cornerRadius=4, stroke=role("paper"), strokeWidth=3, tooltip=tooltip(), cursor="pointer"
     ).encode(x=x, y=y, color=alt.Color("llc:Q", scale=ramp, legend=legend))
     size = alt.expr("clamp(bandwidth('x') / 3.6, 0, 13)")
-    values = base.mark_text(fontSize=size, tooltip=_tooltip(), cursor="pointer").encode(
+    values = base.mark_text(fontSize=size, tooltip=tooltip(), cursor="pointer").encode(
         x=x,
         y=y,
         text="llc_short:N",
@@ -150,7 +141,7 @@ def heat_map(low: float, high: float) -> dict[str, Any]:
     marked = base.transform_filter("!datum.ok").encode(x=x, y=alt.Y("layer:O", bandPosition=0.2))
     disc = marked.mark_point(filled=True, size=160, color=role("paper"), opacity=1)
     cross = marked.mark_point(
-        shape=CROSS, filled=True, size=55, color=role("bad"), opacity=1, tooltip=_tooltip()
+        shape=CROSS, filled=True, size=55, color=role("bad"), opacity=1, tooltip=tooltip()
     )
     return compiled(
         alt.layer(cells, values, disc, cross).properties(width=400, height=alt.Step(56))
@@ -167,7 +158,7 @@ def ranking(group: str) -> dict[str, Any]:
     base = alt.Chart()
     chart = alt.layer(
         _interval(base).encode(y=y, x=alt.X("low:Q", title="λ̂"), x2="high:Q"),
-        _readings(base).encode(x=x, y=y),
+        reading_points(base).encode(x=x, y=y),
         data=alt.NamedData("current"),
     )
     return compiled(_intervals(chart, group).properties(height=alt.Step(26)))
@@ -180,7 +171,7 @@ def probes(group: str, names: Sequence[str]) -> dict[str, Any]:
     y = alt.Y("component:N", sort=None, title=None, axis=_name_axis())
     offset = alt.YOffset("probe:N", sort=list(names))
     x = alt.X("llc:Q", title="λ̂", scale=alt.Scale(zero=False, nice=True), axis=_value_axis())
-    color = alt.Color("probe:N", scale=_categories(names), legend=_legend(names))
+    color = alt.Color("probe:N", scale=categories(names), legend=name_legend(names))
     doubtful = alt.condition("datum.ok", color, alt.value(role("bad")))
     shape = alt.condition("datum.ok", alt.value("circle"), alt.value(CROSS))
     base = alt.Chart()
@@ -189,7 +180,7 @@ def probes(group: str, names: Sequence[str]) -> dict[str, Any]:
             y=y, yOffset=offset, x=alt.X("low:Q", title="λ̂"), x2="high:Q", color=doubtful
         ),
         base.mark_point(
-            filled=True, size=62, opacity=1, tooltip=_tooltip(), cursor="pointer"
+            filled=True, size=62, opacity=1, tooltip=tooltip(), cursor="pointer"
         ).encode(x=x, y=y, yOffset=offset, color=doubtful, shape=shape),
         data=alt.NamedData("probes"),
     )
@@ -201,7 +192,7 @@ def draws(quantity: str, title: str, num_chains: int) -> dict[str, Any]:
     import altair as alt
 
     x = alt.X("draw:Q", title="draw", scale=alt.Scale(nice=False))
-    y = alt.Y(f"{quantity}:Q", title=title, scale=alt.Scale(zero=False), axis=_y_axis())
+    y = alt.Y(f"{quantity}:Q", title=title, scale=alt.Scale(zero=False), axis=y_axis())
     lines = (
         alt.Chart(alt.NamedData("draws"))
         .mark_line(strokeWidth=1.2, opacity=0.85)
@@ -230,31 +221,11 @@ def autocorrelation(num_chains: int) -> dict[str, Any]:
         .mark_line(strokeWidth=1.4, opacity=0.9)
         .encode(
             x=alt.X("lag:Q", title="lag  (draws)", scale=alt.Scale(nice=False)),
-            y=alt.Y("autocorrelation:Q", title="autocorrelation", axis=_y_axis()),
+            y=alt.Y("autocorrelation:Q", title="autocorrelation", axis=y_axis()),
             color=_chain(num_chains),
         )
     )
     return compiled(alt.layer(zero, lines).properties(height=200))
-
-
-def _step(axis: StepAxis, few: bool = False) -> Any:
-    import altair as alt
-
-    ticks = axis.ticks
-    if few and len(ticks) > 3:
-        ticks = (ticks[0], ticks[len(ticks) // 2], ticks[-1])
-    scale = alt.Scale(
-        type="symlog", constant=axis.constant, domain=[axis.low, axis.high], nice=False
-    )
-    text = "format(datum.value, '~s')"
-    labels = alt.Axis(values=list(ticks), labelExpr=text, labelOverlap=True, labelFlush=False)
-    return alt.X("step:Q", scale=scale, axis=labels, title=None if few else "training step")
-
-
-def _y_axis(ticks: int = 5, flush: bool = False) -> Any:
-    import altair as alt
-
-    return alt.Axis(tickCount=ticks, minExtent=38, labelFlush=flush)
 
 
 def _value_axis() -> Any:
@@ -269,30 +240,14 @@ def _name_axis() -> Any:
     return alt.Axis(labelColor=role("ink"), labelFontSize=12, labelLimit=160, grid=False)
 
 
-def _categories(names: Sequence[str]) -> Any:
-    import altair as alt
-
-    return alt.Scale(domain=list(names), range=[SERIES[i % 6] for i in range(len(names))])
-
-
 def _chain(num_chains: int) -> Any:
     import altair as alt
 
     scale = alt.Scale(
         domain=list(range(num_chains)), range=[SERIES[i % 6] for i in range(num_chains)]
     )
-    legend = _legend([str(chain) for chain in range(num_chains)], title="chain")
+    legend = name_legend([str(chain) for chain in range(num_chains)], title="chain")
     return alt.Color("chain:N", scale=scale, legend=legend)
-
-
-def _legend(names: Sequence[str], title: str | None = None) -> Any:
-    """A legend on top, in as many columns as there is room for."""
-    import altair as alt
-
-    entry = 30 + 7 * max(len(name) for name in names)  # px, about
-    columns = alt.expr(f"max(1, floor((width - {60 if title else 0}) / {entry}))")
-    side = {"titleOrient": "left"} if title else {}
-    return alt.Legend(orient="top", title=title, symbolType="stroke", columns=columns, **side)
 
 
 def _with_interval(chart: Any) -> Any:
@@ -311,56 +266,3 @@ def _interval(base: Any) -> Any:
     return base.mark_rule(strokeWidth=2, opacity=0.6).encode(
         color=alt.condition("datum.ok", alt.value(role("ok")), alt.value(role("bad")))
     )
-
-
-def _readings(base: Any) -> Any:
-    """Points: a dot where the reading can be trusted, a ✕ in another colour where it cannot."""
-    import altair as alt
-
-    points = base.mark_point(filled=True, opacity=1, tooltip=_tooltip(), cursor="pointer")
-    return points.encode(
-        shape=alt.condition("datum.ok", alt.value("circle"), alt.value(CROSS)),
-        color=alt.condition("datum.ok", alt.value(role("ok")), alt.value(role("bad"))),
-        size=alt.condition("datum.ok", alt.value(34), alt.value(70)),
-    )
-
-
-def _tooltip() -> Any:
-    """The whole row; the page chooses what to show of it."""
-    import altair as alt
-
-    return alt.TooltipContent("data")
-
-
-def _linked(chart: Any) -> Any:
-    """The chart with the signal `at`, the training step that is pointed at in any chart."""
-    import altair as alt
-
-    return chart.add_params(alt.param(name="at", value=NOWHERE))
-
-
-def _rule_at(x: Any) -> Any:
-    import altair as alt
-
-    pointed = alt.Chart(alt.InlineData([{}])).transform_filter(f"at !== {NOWHERE}")
-    pointed = pointed.transform_calculate(step="at")
-    return pointed.mark_rule(color=role("muted"), strokeWidth=1, opacity=0.7).encode(x=x)
-
-
-def _hover(base: Any, x: Any, y: Any, encodings: Sequence[str] = ()) -> Any:
-    """Invisible points: the nearest to the pointer gives its field `near` to the signal `hover`.
-
-    With encodings ["x"], nearest in x alone.
-    """
-    import altair as alt
-
-    nearest = alt.selection_point(
-        name="hover",
-        on="pointermove",
-        nearest=True,
-        fields=["near"],
-        encodings=list(encodings),
-        clear="pointerout",
-    )
-    points = base.mark_point(opacity=0, tooltip=_tooltip(), cursor="pointer")
-    return points.encode(x=x, y=y).add_params(nearest)

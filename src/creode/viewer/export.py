@@ -15,7 +15,9 @@ from typing import Any
 import xarray as xr
 
 from creode.components import slug
-from creode.viewer.figures import Figure, chain_figures, figures, loss_rows
+from creode.viewer import development
+from creode.viewer.figure import Figure
+from creode.viewer.figures import chain_figures, figures, loss_rows
 from creode.viewer.readings import OWN, Row, compared_steps, probe_readings, readings
 from creode.viewer.report import ReadingKey, Report
 from creode.viewer.response import loading_rows, mode_rows, response_rows, views
@@ -88,7 +90,7 @@ def _write(
 def _stills(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
     """File name and finished chart, one after another: a run can have many chains to draw."""
     found = figures(report)
-    rows = readings(report.llc)
+    rows = development.with_alarms(readings(report.llc), report.development)
     last = compared_steps(rows)[-1]
     probes = [{"probe": OWN, **row} for row in rows] + probe_readings(report.llc_on)
     shared: Data = {
@@ -97,10 +99,12 @@ def _stills(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
         "current": [row for row in rows if row["step"] == last],
         "probes": [row for row in probes if row["step"] == last],
     }
+    if report.development is not None:
+        shared = {**shared, **development.datasets(report.development)}
     at = "" if last is None else f", at step {last:,}"
     for figure in found:
         if figure.section != "chains":
-            where = "" if figure.section == "training" else at
+            where = at if figure.section in ("components", "probes") else ""
             yield figure.name, _still(figure, figure.title + where, shared)
     yield from _chain_stills(report.traces, rows)
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from creode.viewer import charts
+from creode.viewer.development import measures
+from creode.viewer.development_charts import chi_figure, measure_figure, stage_figure
+from creode.viewer.figure import Figure
+from creode.viewer.marks import StepAxis
+from creode.viewer.plane import plane_figure
 from creode.viewer.readings import (
     HEADS,
     OWN,
@@ -30,29 +33,26 @@ from creode.viewer.wording import reading_name
 _MARKED = "✕ marks a reading that cannot be trusted."
 
 
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """One chart: Vega with colours as roles and data sets by name."""
-
-    name: str  # of files and of the element in the page
-    section: str  # training, components, probes or chains
-    title: str
-    caption: str
-    description: str  # said to who does not see the chart
-    chart: dict[str, Any]  # Vega
-    facet_width: int | None = None  # least width of a panel, for charts of many panels
-    wide: bool = True  # takes a row of its own
-
-
 def figures(report: Report) -> list[Figure]:
     """Every figure the report has data for, in the order of the page."""
     rows = readings(report.llc)
     found = []
     axis, groups = step_axis(report), _groups(rows)
     followed = _followed(rows)
+    beside = report.development
+    if beside is not None:
+        found.append(stage_figure(beside, axis))
+        if measures(beside):
+            found.append(measure_figure(beside, axis))
+        if "chi" in beside.trajectory:
+            found.append(chi_figure(beside, axis))
+        if beside.plane is not None:
+            found.append(plane_figure(beside))
+        followed = [row for row in followed if row["component"] != beside.component]
+    staged = beside is not None and bool(beside.found)
     if report.training is not None:
-        found.append(_losses(report, axis))
-    found += [_along_training(followed, group, axis) for group in _groups(followed)]
+        found.append(_losses(report, axis, staged))
+    found += [_along_training(followed, group, axis, staged) for group in _groups(followed)]
     if any(row["layer"] is not None for row in rows):
         found.append(_heat_map(rows))
     if len({row["component"] for row in rows}) > 1:
@@ -74,13 +74,13 @@ def loss_rows(report: Report) -> list[Row]:
     return losses(report.training, [step for step in checkpoints(report.llc) if step is not None])
 
 
-def step_axis(report: Report) -> charts.StepAxis:
+def step_axis(report: Report) -> StepAxis:
     """One axis of training steps for every figure along training."""
     steps = [step for step in checkpoints(report.llc) if step is not None]
     if report.training is not None:
         steps += [int(step) for step in report.training["step"].values]
     marked = [step for step in checkpoints(report.llc) if step]
-    return charts.StepAxis.over(steps, finest=min(marked, default=None))
+    return StepAxis.over(steps, finest=min(marked, default=None))
 
 
 def _followed(rows: Sequence[Row]) -> list[Row]:
@@ -94,7 +94,7 @@ def _groups(rows: Sequence[Row]) -> list[str]:
     return [group for group in (PARTS, HEADS) if group in present]
 
 
-def _losses(report: Report, axis: charts.StepAxis) -> Figure:
+def _losses(report: Report, axis: StepAxis, staged: bool) -> Figure:
     assert report.training is not None
     rows = loss_rows(report)
     values = [row["loss"] for row in rows]
@@ -111,26 +111,27 @@ def _losses(report: Report, axis: charts.StepAxis) -> Figure:
         description=f"Loss in {units} along training: {', '.join(series)}."
         + (f" The last value is {last['loss']:.4g} at step {last['step']:,}." if last else ""),
         chart=charts.loss_along_training(
-            series, units, (min(values, default=0.0), max(values, default=1.0)), axis
+            series, units, (min(values, default=0.0), max(values, default=1.0)), axis, staged
         ),
     )
 
 
-def _along_training(rows: Sequence[Row], group: str, axis: charts.StepAxis) -> Figure:
+def _along_training(rows: Sequence[Row], group: str, axis: StepAxis, staged: bool) -> Figure:
     names = _names(rows, group)
     single = len(names) == 1
     name = reading_name({"component": names[0], "step": None})
     what = name if single else _plural(group, _groups(rows))
     scale = " All panels share one scale." if group == HEADS and not single else ""
+    stages = " Shaded: stages in which the λ̂ above moves. ▼ an alarm." if staged else ""
     doubtful = sum(row["group"] == group and not row["ok"] for row in rows)
     return Figure(
         name=f"llc_along_training_{group}",
         section="training",
         title=f"λ̂ of {what}",
-        caption=f"Against the training step. Bands: ±2 standard errors. {_MARKED}{scale}",
+        caption=f"Against the training step. Bands: ±2 standard errors. {_MARKED}{scale}{stages}",
         description=f"Local learning coefficient of {', '.join(names)} along training, with "
         f"standard errors; {doubtful} of these readings cannot be trusted.",
-        chart=charts.llc_along_training(names, group, axis),
+        chart=charts.llc_along_training(names, group, axis, staged),
         facet_width=None if single else 108,
     )
 

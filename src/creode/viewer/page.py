@@ -10,8 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from creode.viewer import wording
-from creode.viewer.figures import Figure, figures, loss_rows
+from creode.viewer import development, wording
+from creode.viewer.figure import Figure
+from creode.viewer.figures import figures, loss_rows
 from creode.viewer.readings import OWN, Row, as_columns, compared_steps, probe_readings, readings
 from creode.viewer.rendering import made_by, rendered, settings, write_page
 from creode.viewer.report import Report, checkpoints
@@ -31,13 +32,13 @@ def write_report(results: Report, path: str | Path) -> Path:
 
 
 def _page(report: Report) -> str:
-    rows = readings(report.llc)
+    rows = development.with_alarms(readings(report.llc), report.development)
     if not rows:
         raise ValueError(
             "the report has no reading: every value of llc is a gap. "
             "Give the result of creode.llc(draws) for at least one posterior."
         )
-    found = figures(report)
+    found, beside = figures(report), report.development
     return rendered(
         "report",
         _data(report, rows, found),
@@ -50,8 +51,8 @@ def _page(report: Report) -> str:
         checkpoints=list(dict.fromkeys(row["step"] for row in rows)),
         compared=compared_steps(rows),
         components=list(dict.fromkeys(row["component"] for row in rows)),
-        stages=None if report.stages is None else stage_rows(report.stages),
-        events=event_rows(report.events),
+        stages=None if beside is None else stage_rows(beside.stages),
+        events=[] if beside is None else event_rows(beside.events),
         warnings=report.warnings,
         config=list(settings(report.config)),
         command=report.command,
@@ -61,11 +62,12 @@ def _page(report: Report) -> str:
     )
 
 
-_SECTIONS = ("training", "components", "probes", "chains")
+_SECTIONS = ("stages", "training", "components", "probes", "chains")
 
 
 def _data(report: Report, rows: list[Row], found: list[Figure]) -> dict[str, Any]:
     """Everything the page's script reads; each data set once, however many charts share it."""
+    beside = report.development
     order = {(row["step"], row["component"]): i for i, row in enumerate(rows)}
     return {
         "figures": {
@@ -77,6 +79,9 @@ def _data(report: Report, rows: list[Row], found: list[Figure]) -> dict[str, Any
         "readings": as_columns(rows),
         "probes": as_columns(probe_readings(report.llc_on)),
         "losses": as_columns(loss_rows(report)),
+        "development": {}
+        if beside is None
+        else {name: as_columns(rows) for name, rows in development.datasets(beside).items()},
         "traces": {
             str(order[key]): packed(trace) for key, trace in report.traces.items() if key in order
         },

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import xarray as xr
+
+from creode.viewer.development_report import DevelopmentReport
 
 ReadingKey = tuple[int | None, str]  # (checkpoint in training steps, component)
 
@@ -46,8 +47,7 @@ class Report:
     llc_on: Mapping[str, xr.Dataset] = field(default_factory=dict)  # probe -> data-refined llc
     training: xr.Dataset | None = None  # dim step: loss, and held-out losses by domain; nats
     traces: Mapping[ReadingKey, xr.Dataset] = field(default_factory=dict)  # see TRACE_DIMS
-    stages: Sequence[Mapping[str, Any]] | None = None  # records of a development; None: not sought
-    events: Sequence[Mapping[str, Any]] = ()  # of its alarm
+    development: DevelopmentReport | None = None  # None: stages were not sought
     config: Mapping[str, object] = field(default_factory=dict)
     command: str = ""  # the command that repeats the run
     warnings: Sequence[str] = ()

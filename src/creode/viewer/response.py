@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from creode.viewer.charts import CROSS, compiled
-from creode.viewer.figures import Figure
+from creode.viewer.figure import Figure
+from creode.viewer.marks import CROSS, compiled
 from creode.viewer.readings import Row, rounded
 from creode.viewer.theme import role
 from creode.viewer.wording import number, short, with_error

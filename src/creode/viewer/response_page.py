@@ -12,7 +12,8 @@ from typing import Any
 
 import xarray as xr
 
-from creode.viewer.figures import Figure, chain_figures
+from creode.viewer.figure import Figure
+from creode.viewer.figures import chain_figures
 from creode.viewer.influence import influence_queries
 from creode.viewer.readings import Row, as_columns, readings
 from creode.viewer.rendering import made_by, rendered, settings, write_page

@@ -15,8 +15,8 @@ from itertools import product
 import xarray as xr
 
 from creode.geometry.over_study import NOT_RUN
-from creode.viewer.charts import CROSS, compiled
-from creode.viewer.figures import Figure
+from creode.viewer.figure import Figure
+from creode.viewer.marks import CROSS, compiled
 from creode.viewer.readings import Row, rounded
 from creode.viewer.theme import SERIES, role
 from creode.viewer.wording import number, with_error

@@ -11,6 +11,16 @@ from typing import Any
 
 Record = Mapping[str, Any]
 
+WORDS = {  # of variables of a trajectory, with their labels
+    "llc": "λ̂",
+    "component_llc": "λ̂ of {}",
+    "probe_llc": "λ̂ on {}",
+    "probe_loss": "loss on {}",
+    "chi": "χ of {} to {}",
+    "hessian_max": "largest Hessian eigenvalue",
+    "hessian_trace": "Hessian trace",
+}
+
 
 def stage_rows(stages: Sequence[Record]) -> list[dict[str, Any]]:
     """Each stage in words; where there is none, its reason alone."""
@@ -26,7 +36,10 @@ def stage_rows(stages: Sequence[Record]) -> list[dict[str, Any]]:
             "type": stage["type"],
             "llc": _with_error(stage.get("llc_delta"), stage.get("llc_delta_se")),
             "loss": _with_error(stage.get("loss_delta"), stage.get("loss_delta_se")),
-            "moved": list(stage["moved"]),
+            "moved": [
+                f"{in_words(one['reading'])} {_with_error(one['delta'], one['delta_se'])}"
+                for one in stage["moved"]
+            ],
             "ok": stage["ok"],
             "reasons": stage["reasons"],
         }
@@ -41,13 +54,23 @@ def event_rows(events: Sequence[Record]) -> list[dict[str, str]]:
             "step": f"{event['step']:,}",
             "since": f"{event['since']:,}",
             "interval": _interval(event["since_low"], event["since_high"]),
-            "reading": event["reading"],
+            "reading": in_words(event["reading"]),
             "change": _with_error(event["change"], event["change_se"]),
             "loss": _with_error(event["loss_change"], event["loss_change_se"]),
             "kind": event["kind"],
         }
         for event in events
     ]
+
+
+def in_words(reading: str) -> str:
+    """A reading of a trajectory by its variable and labels, `component_llc[l0h1]`, for people."""
+    name, _, rest = reading.partition("[")
+    labels = rest.removesuffix("]").split(",")
+    pattern = WORDS.get(name)
+    if pattern is None or pattern.count("{}") != (len(labels) if rest else 0):
+        return reading.replace("_", " ")
+    return pattern.format(*labels)
 
 
 def _with_error(value: float | None, error: float | None) -> str:

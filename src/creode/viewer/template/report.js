@@ -13,6 +13,8 @@
     ...readings.map((row) => ({ ...row, probe: page.own })), ...asRows(page.probes),
   ];
   const losses = asRows(page.losses);
+  const development = Object.fromEntries(
+    Object.entries(page.development).map(([name, columns]) => [name, asRows(columns)]));
 
   // ---- state --------------------------------------------------------------------------------
   const state = { reading: readings.findLast((row) => row.component === "full") || readings.at(-1), at: NOWHERE };
@@ -23,7 +25,7 @@
   const datasets = () => {
     const here = (row) => row.step === comparedStep();
     return {
-      losses, readings, current: readings.filter(here), probes: probes.filter(here),
+      losses, readings, ...development, current: readings.filter(here), probes: probes.filter(here),
       chosen: [state.reading], ...chainsOf(state.reading.index),
     };
   };
@@ -58,7 +60,7 @@
       view.addSignalListener("hover", (_, hover) => pointAt(hover?.near?.[0] ?? NOWHERE));
     view.addEventListener("click", (_, item) => {
       const row = rowOf(item?.datum);
-      if (row?.component === undefined) return;
+      if (!row?.component) return;
       choose(readingOf(row.step, row.component));
       element("chains").scrollIntoView();
     });
@@ -95,13 +97,17 @@
     const row = rowOf(value);
     tooltip.hidden = row === null || row === undefined || typeof row !== "object";
     if (tooltip.hidden) return;
-    const title = (row.component ?? row.series) + (row.probe ? ` on ${row.probe}` : "") + named(row.step);
+    const name = (row.component ?? row.series) + (row.probe ? ` on ${row.probe}` : "");
+    const title = row.title ?? name + named(row.step);
     const list = make("dl");
     for (const [label, of] of fields) {
       const text = of(row);
       if (text !== undefined && text !== null) list.append(make("dt", label), make("dd", text));
     }
     tooltip.replaceChildren(make("strong", title), list);
+    if (row.text) tooltip.append(make("div", row.text));
+    for (const words of row.words ?? []) tooltip.append(make("div", words));
+    if (row.alarm) tooltip.append(make("div", `▼ alarm: ${row.alarm}`, "doubt"));
     if (row.reasons) tooltip.append(make("div", `✕ ${row.reasons}`, "doubt"));
     place(tooltip, event);
   };

@@ -1,6 +1,6 @@
 import pytest
 
-from creode.viewer.charts import StepAxis
+from creode.viewer.marks import StepAxis
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,181 @@
+"""The charts and tables of a development: what is drawn is what the results hold."""
+
+import json
+import re
+
+import pytest
+import synthetic_development
+import xarray as xr
+from synthetic_development import DOUBTFUL, LOST, STEPS
+from visiting import DESK, Visit
+
+from creode.viewer import DevelopmentReport, write_report
+from creode.viewer.development import datasets, with_alarms
+from creode.viewer.figures import figures
+from creode.viewer.readings import readings
+from creode.viewer.stages import in_words
+from creode.viewer.theme import LIGHT
+
+
+@pytest.fixture(scope="module")
+def report():
+    return synthetic_development.make_report()
+
+
+@pytest.fixture(scope="module")
+def rows(report):
+    return datasets(report.development)
+
+
+def test_readings_are_drawn_with_two_errors_either_way_and_their_verdict(report, rows):
+    llc = [row for row in rows["development"] if (row["panel"], row["what"]) == ("llc", "reading")]
+    table = report.development.trajectory
+    assert [row["step"] for row in llc] == STEPS.tolist()
+    for row, value, se in zip(llc, table["llc"].values, table["llc_se"].values, strict=True):
+        if row["step"] == STEPS[LOST]:
+            assert (row["value"], row["low"]) == (None, None)
+            continue
+        assert row["value"] == pytest.approx(value, rel=1e-6)
+        assert row["high"] - row["value"] == pytest.approx(2 * se, rel=1e-4)
+        assert row["value"] - row["low"] == pytest.approx(2 * se, rel=1e-4)
+    assert [i for i, row in enumerate(llc) if not row["ok"]] == [DOUBTFUL, LOST]
+    assert {row["component"] for row in llc} == {"full"}
+
+
+def test_losses_are_of_the_data_without_an_error_and_of_probes_with_one(report, rows):
+    losses = [row for row in rows["development"] if row["panel"] == "loss"]
+    assert {row["series"] for row in losses} == {"data", "prose", "code"}
+    table = report.development.trajectory
+    last = {row["series"]: row for row in losses if row["step"] == STEPS[-1]}
+    assert last["data"]["value"] == pytest.approx(float(table["loss"][-1]), rel=1e-6)
+    assert last["data"]["low"] is None
+    assert last["prose"]["high"] - last["prose"]["low"] == pytest.approx(4 * 0.06, rel=1e-4)
+
+
+def test_the_curve_is_drawn_as_it_is(report, rows):
+    curve = [row for row in rows["development"] if row["what"] == "curve"]
+    exact = report.development.curve
+    assert len(curve) == exact.sizes["step"]
+    middle = exact.isel(step=200)
+    row = curve[200]
+    assert row["step"] == pytest.approx(float(middle["step"]))
+    assert row["value"] == pytest.approx(float(middle["curve"]))
+    assert row["high"] - row["value"] == pytest.approx(2 * float(middle["curve_se"]), rel=1e-4)
+
+
+def test_stages_are_shaded_where_they_move_and_boundaries_have_intervals(report, rows):
+    stages = report.development.stages
+    assert [row["stage"] for row in rows["stages"]] == [str(one["stage"]) for one in stages]
+    assert [(row["start"], row["end"]) for row in rows["stages"]] == [
+        (one["start"], one["end"]) for one in stages
+    ]
+    assert [row["moves"] for row in rows["stages"]] == [one["kind"] != "plateau" for one in stages]
+    assert sum(row["moves"] for row in rows["stages"]) == 2
+    assert [(row["low"], row["step"], row["high"]) for row in rows["boundaries"]] == [
+        (one["begins_low"], one["start"], one["begins_high"]) for one in stages[1:]
+    ]
+
+
+def test_alarms_are_marked_where_they_rang_and_at_the_readings_that_rang(report, rows):
+    assert [row["step"] for row in rows["alarms"]] == [STEPS[16], STEPS[20]]
+    assert rows["alarms"][1]["words"] == ["λ̂ of l0h1, silent"]
+    marked = with_alarms(readings(report.llc), report.development)
+    rang = {(row["step"], row["component"]) for row in marked if row["alarm"]}
+    assert rang == {(STEPS[16], "full"), (STEPS[20], "l0h1")}
+
+
+def test_without_stages_the_readings_are_drawn_alone():
+    none = [{"stage": None, "ok": False, "reasons": "too few"}]
+    report = synthetic_development.make_report(stages=none, events=(), curve=None)
+    found = {figure.name: figure for figure in figures(report)}
+    assert "No stages were found" in found["development_by_stage"].description
+    assert "Shaded" not in found["development_by_stage"].caption
+    assert "stages" not in json.dumps(found["llc_along_training_heads"].chart["data"])
+    rows = datasets(report.development)
+    assert rows["stages"] == rows["boundaries"] == rows["alarms"] == []
+
+
+def test_what_the_stages_are_of_is_drawn_once(report):
+    assert [figure.name for figure in figures(report) if figure.section != "components"] == [
+        "development_by_stage", "measures_along_training", "chi_along_training",
+        "trajectory_plane", "llc_along_training_heads",
+    ]  # fmt: skip
+
+
+def test_chi_has_a_panel_a_component_and_a_line_a_probe(report, rows):
+    chi = rows["chi"]
+    table = report.development.trajectory
+    assert {(row["panel"], row["series"]) for row in chi} == {
+        (part, probe) for part in ("l0h0", "l0h1", "l1h0") for probe in ("prose", "code")
+    }
+    row = next(r for r in chi if (r["panel"], r["series"], r["ok"]) == ("l0h1", "prose", False))
+    assert row["step"] == STEPS[5]
+    exact = table["chi"].sel(component="l0h1", probe="prose", checkpoint=row["step"])
+    assert row["value"] == pytest.approx(float(exact), rel=1e-6)
+    assert row["title"] == f"χ of l0h1 to prose at step {STEPS[5]}"
+    assert sum(not row["ok"] for row in chi) == 1
+
+
+def test_the_path_is_drawn_in_order_with_ideal_predictors_beside_it(report, rows):
+    path = [row for row in rows["plane"] if row["what"] == "checkpoint"]
+    exact = report.development.plane
+    assert [row["order"] for row in path] == [*range(len(STEPS))]
+    for row, at, se in zip(path, exact["score"].values, exact["score_se"].values, strict=True):
+        assert (row["x"], row["y"]) == (
+            pytest.approx(at[0], rel=1e-6),
+            pytest.approx(at[1], rel=1e-6),
+        )
+        assert row["y_high"] - row["y_low"] == pytest.approx(4 * se[1], rel=1e-4)
+    told = [row["label"] for row in path if row["label"]]
+    assert (told[0], told[-1]) == ("1", "20,000")
+    assert len(told) == 6  # those and where the other four stages begin
+    ideal = {row["label"]: row for row in rows["plane"] if row["what"] == "ideal predictor"}
+    assert list(ideal) == ["uniform", "unigram", "bigram"]
+    assert ideal["bigram"]["x"] == pytest.approx(float(exact["ideal"][2, 0]), rel=1e-6)
+    assert "off the plane" in ideal["bigram"]["words"][-1]
+
+
+def test_other_readings_have_a_panel_each_with_bars_where_there_is_an_error(report, rows):
+    by_panel = {}
+    for row in rows["measures"]:
+        by_panel.setdefault(row["panel"], []).append(row)
+    assert list(by_panel) == ["weight norm", "Hessian trace"]
+    table = report.development.trajectory
+    norm, trace = (rows[-1] for rows in by_panel.values())
+    assert norm["value"] == pytest.approx(float(table["weight_norm"][-1]), rel=1e-6)
+    assert norm["low"] is norm["high"] is None
+    assert trace["high"] - trace["low"] == pytest.approx(4 * 3.0, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("reading", "words"),
+    [
+        ("llc", "λ̂"),
+        ("component_llc[l0h1]", "λ̂ of l0h1"),
+        ("probe_loss[code]", "loss on code"),
+        ("chi[l0h1,code]", "χ of l0h1 to code"),
+        ("chi[l0 mlp]", "chi[l0 mlp]"),
+        ("weight_norm", "weight norm"),
+    ],
+)
+def test_readings_have_names_for_people(reading, words):
+    assert in_words(reading) == words
+
+
+def test_readings_that_cannot_be_shown_are_refused():
+    with pytest.raises(ValueError, match="trajectory lacks llc_se, ok, loss"):
+        DevelopmentReport(trajectory=xr.Dataset({"llc": ("checkpoint", [1.0])}))
+
+
+def test_the_page_draws_every_reading_and_mark(chromium, report, tmp_path):
+    visit = Visit(chromium, write_report(report, tmp_path / "page.html"), viewport=DESK)
+    assert visit.complaints == []
+    figure = "development_by_stage"
+    dots, crosses = (visit.marks(figure, LIGHT[c]) for c in ("series0", "bad"))
+    assert len([outline for outline in dots if "A" in outline]) == 2 * len(STEPS) - 2
+    triangles = [outline for outline in crosses if re.fullmatch(r"M[^A]*Z", outline)]
+    assert len(triangles) == 2 + 2 * 2  # ✕ in doubt and lost, and each alarm in both panels
+    assert "2 rise" in visit.texts(figure)
+    heads = visit.marks("llc_along_training_heads", LIGHT["bad"])
+    assert len(heads) == 1  # the alarm of l0h1
+    visit.context.close()
