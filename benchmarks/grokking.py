@@ -30,6 +30,7 @@ from creode.development import Alarm, AlarmConfig, Event
 from creode.testbeds.modular_addition import AdditionRun, modular_addition
 
 EXAMPLE = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "grokking.py"))
+LONGEST = 4000  # steps in which runs that are to grok must do so, or count as missed
 LAST = 2500  # steps to which runs that do not grok are watched; about what the others need
 KINDS = {
     "grokking": EXAMPLE["GROKS"],
@@ -59,9 +60,9 @@ def watched(run: AdditionRun, last: int) -> dict[str, Any]:
 def summary(run: AdditionRun, event: Event | None, right: int | None) -> dict[str, Any]:
     """When and on what an alarm rang, and by how much before test accuracy passed one half."""
     if event is None:
-        return {"in_time": False}
+        return {"rang": False}
     told = {
-        "in_time": right is None or event.step < right,
+        "rang": right is None or event.step < right,
         "accuracy_then": float(run.test_accuracy[run.steps.index(event.step)]),
         **asdict(event),
     }
@@ -81,27 +82,26 @@ def main() -> None:
     torch.set_num_threads(1)  # the networks are too small for more
     seeds = range(given.first_seed, given.first_seed + (1 if given.quick else given.runs))
     report = Report("grokking", out=given.out)
-    steps = range(0, 2 * LAST + 1, EXAMPLE["EVERY"])
-    runs = {kind: modular_addition(seeds, steps, KINDS[kind]) for kind in given.kinds}
     rings: dict[str, list[float]] = {}
     leads: list[float] = []
-    for at in range(len(seeds)):
+    for seed in seeds:
         for kind in given.kinds:
-            run = runs[kind][at]
+            length = LONGEST if kind == "grokking" else LAST
+            (run,) = modular_addition([seed], range(0, length + 1, EXAMPLE["EVERY"]), KINDS[kind])
             right = run.grokked()
             seen = watched(run, LAST if right is None else right)
             told = {name: summary(run, event, right) for name, event in seen["first"].items()}
             for name, of_alarm in told.items():
-                rings.setdefault(f"{kind}, {NAMES[name]}", []).append(float(of_alarm["in_time"]))
-            if told["both"]["in_time"] and right is not None:
+                rings.setdefault(f"{kind}, {NAMES[name]}", []).append(float(of_alarm["rang"]))
+            if told["both"]["rang"] and right is not None:
                 leads.append(float(told["both"]["lead"]))
             report.add(
-                f"{kind}: runs", f"seed {run.seed}", [float(told["both"]["in_time"])], unit="rang",
+                f"{kind}: runs", f"seed {run.seed}", [float(told["both"]["rang"])], unit="rang",
                 notes=f"half right at {right}; {seen['first']['both'] or 'no ring'}", alarms=told,
                 curve=seen["curve"], half_right_at=right,
                 test_accuracy_most=float(run.test_accuracy.max()),
             )  # fmt: skip
-        note(f"seed {seeds[at]}: done")
+        note(f"seed {seed}: done")
     for name, shares in rings.items():
         report.add("rang (before half are right)", name, [float(np.mean(shares))], unit="share")
     if leads:

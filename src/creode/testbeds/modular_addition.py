@@ -147,7 +147,7 @@ def modular_addition(
     ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Checkpoint:
     """All runs at one step."""
 
@@ -194,8 +194,14 @@ def _train(
         if step in steps:
             with torch.no_grad():
                 test_loss, accuracy = _losses(embed, unembed, *test)
-            now = [part.detach().clone() for part in (embed, unembed, loss)]
-            kept.append(_Checkpoint(*now, test_loss, accuracy))
+            now = _Checkpoint(
+                embed=embed.detach().clone(),
+                unembed=unembed.detach().clone(),
+                train_loss=loss.detach(),
+                test_loss=test_loss,
+                test_accuracy=accuracy,
+            )
+            kept.append(now)
         optimizer.zero_grad()
         loss.sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
