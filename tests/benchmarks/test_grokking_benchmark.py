@@ -24,7 +24,7 @@ spec.loader.exec_module(benchmark)
 
 @pytest.fixture(scope="module")
 def run():
-    return modular_addition([1], range(0, 26), AdditionConfig(modulus=7, hidden=8))[0]
+    return modular_addition([1], range(26), AdditionConfig(modulus=7, hidden=8))[0]
 
 
 @pytest.fixture(scope="module")
