@@ -71,6 +71,9 @@ def test_curves_are_those_of_the_kept_networks(runs):
             assert run.test_accuracy[now] == pytest.approx(float(right.double().mean()))
             assert run.test_loss[now] == pytest.approx(float(losses.mean()), rel=1e-4)
             assert run.train_loss[now] == pytest.approx(float(own.mean()), rel=1e-4)
+        most = float(run.test_accuracy.max())
+        assert run.grokked(most) is None  # it has to be passed
+        assert run.grokked(most - 1e-6) == run.steps[int(run.test_accuracy.argmax())]
 
 
 def test_the_same_seeds_give_the_same_weights(runs):
