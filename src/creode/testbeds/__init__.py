@@ -4,6 +4,7 @@ from creode.testbeds.classifier import Classifier, classifier, rescaled
 from creode.testbeds.decoder import Decoder, DecoderConfig
 from creode.testbeds.deep_linear import DeepLinear, deep_linear, deep_linear_llc
 from creode.testbeds.induction import Induction, induction_decoder
+from creode.testbeds.modular_addition import AdditionConfig, AdditionRun, modular_addition
 from creode.testbeds.normal_crossing import NormalCrossing, normal_crossing
 from creode.testbeds.quadratic import Quadratic, quadratic
 from creode.testbeds.superposition import Superposition, superposition
@@ -17,6 +18,8 @@ from creode.testbeds.testbed import Testbed
 from creode.testbeds.two_tasks import TwoTasks, two_tasks
 
 __all__ = [
+    "AdditionConfig",
+    "AdditionRun",
     "Classifier",
     "Decoder",
     "DecoderConfig",
@@ -32,6 +35,7 @@ __all__ = [
     "deep_linear",
     "deep_linear_llc",
     "induction_decoder",
+    "modular_addition",
     "normal_crossing",
     "num_corners",
     "quadratic",
