@@ -31,7 +31,7 @@ from creode.testbeds.modular_addition import AdditionRun, modular_addition
 
 EXAMPLE = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "grokking.py"))
 LONGEST = 4000  # steps in which runs that are to grok must do so, or count as missed
-LAST = 2500  # steps to which runs that do not grok are watched; about what the others need
+LAST = 4000  # steps to which runs that do not grok are watched: as long as the others may take
 KINDS = {
     "grokking": EXAMPLE["GROKS"],
     "too little data": EXAMPLE["LITTLE_DATA"],
