@@ -1,0 +1,84 @@
+"""In-context linear regression: the law of its sequences, and what the transformer may see."""
+
+import pytest
+import torch
+
+import creode
+from creode.testbeds.context_regression import (
+    EXAMPLES,
+    INPUTS,
+    NOISE_VARIANCE,
+    ContextTransformer,
+    context_regression,
+    examples,
+)
+
+
+@pytest.fixture(scope="module")
+def net():
+    return context_regression(3, num_samples=4000, num_judging=8, seed=5)
+
+
+def test_targets_are_a_task_applied_to_the_inputs_with_noise(net):
+    x, y = examples(net.data)
+    residual = y[:, None] - torch.einsum("nkd,md->nmk", x, net.tasks)
+    least, own = residual.square().mean(-1).min(1)
+    assert torch.bincount(own).min() > 0.8 * len(own) / 3
+    assert float(least.mean()) == pytest.approx(NOISE_VARIANCE, rel=0.05)
+    assert float(x.var()) == pytest.approx(1, rel=0.05)
+
+
+def test_new_tasks_are_normal_and_the_same_whatever_the_training_tasks(net):
+    other = context_regression(None, num_samples=4000, num_judging=8, seed=5)
+    assert other.tasks is None
+    for name, column in net.new.columns.items():
+        assert torch.equal(column, other.new.columns[name])
+    x, y = examples(other.data)
+    found = torch.linalg.lstsq(x, y[..., None]).solution[..., 0]
+    expected = 1 + NOISE_VARIANCE / (EXAMPLES - INPUTS - 1)  # Var of the estimate, inverse Wishart
+    assert float(found.square().mean()) == pytest.approx(expected, rel=0.1)
+
+
+def test_fewer_tasks_are_the_first_of_more_and_seeds_differ(net):
+    more = context_regression(5, num_samples=1, num_judging=1, seed=5)
+    assert torch.equal(more.tasks[:3], net.tasks)
+    other = context_regression(3, num_samples=1, num_judging=1, seed=6)
+    assert not torch.isclose(other.tasks, net.tasks).any()
+    for name, parameter in more.model.named_parameters():
+        assert torch.equal(parameter, net.model.get_parameter(name))
+
+
+def test_held_out_sequences_are_not_trained_on(net):
+    trained = {row.tobytes() for row in net.data.columns["targets"].numpy()}
+    for samples in (net.held_out, net.new):
+        assert not trained & {row.tobytes() for row in samples.columns["targets"].numpy()}
+
+
+@pytest.mark.parametrize("changed", range(2 * EXAMPLES))
+def test_predictions_see_the_tokens_before_them_and_their_own_inputs(net, changed):
+    """Token 2k is x_k and token 2k + 1 its y, which ŷ_k must not see."""
+    model, tokens = net.model, net.new.columns["inputs"].clone()
+    before = model(tokens)
+    tokens[:, changed] += 1
+    moved = (model(tokens) - before).abs().amax(0)
+    first = (changed + 1) // 2
+    assert (moved[:first] == 0).all()
+    assert (moved[first:] > 1e-7).all()
+
+
+def test_the_loss_is_the_negative_log_likelihood_of_a_sequence(net):
+    _, y = examples(net.new)
+    values = net.task(net.model, net.new.columns).values
+    gaussian = torch.distributions.Normal(net.model(net.new.columns["inputs"]), NOISE_VARIANCE**0.5)
+    constant = torch.distributions.Normal(0.0, NOISE_VARIANCE**0.5).log_prob(torch.tensor(0.0))
+    torch.testing.assert_close(values, (constant - gaussian.log_prob(y)).sum(1))
+
+
+def test_parts_have_names():
+    names = {component.name for component in creode.components.list(ContextTransformer())}
+    assert {"embed", "pos_embed", "l0h0", "l1h3", "l1 mlp", "unembed"} <= names
+
+
+def test_counts_are_checked():
+    with pytest.raises(ValueError, match="num_tasks must be ≥ 1, got 0"):
+        context_regression(0)
