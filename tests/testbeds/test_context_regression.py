@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import creode
+from creode.development import ridge_in_context
 from creode.testbeds.context_regression import (
     EXAMPLES,
     INPUTS,
@@ -12,18 +13,21 @@ from creode.testbeds.context_regression import (
     context_regression,
     examples,
 )
+from creode.training import TrainingConfig, train
+
+TASKS = 6
 
 
 @pytest.fixture(scope="module")
 def net():
-    return context_regression(3, num_samples=4000, num_judging=8, seed=5)
+    return context_regression(TASKS, num_samples=4000, num_judging=8, seed=5)
 
 
 def test_targets_are_a_task_applied_to_the_inputs_with_noise(net):
     x, y = examples(net.data)
     residual = y[:, None] - torch.einsum("nkd,md->nmk", x, net.tasks)
     least, own = residual.square().mean(-1).min(1)
-    assert torch.bincount(own).min() > 0.8 * len(own) / 3
+    assert torch.bincount(own).min() > 0.8 * len(own) / TASKS
     assert float(least.mean()) == pytest.approx(NOISE_VARIANCE, rel=0.05)
     assert float(x.var()) == pytest.approx(1, rel=0.05)
 
@@ -39,13 +43,22 @@ def test_new_tasks_are_normal_and_the_same_whatever_the_training_tasks(net):
     assert float(found.square().mean()) == pytest.approx(expected, rel=0.1)
 
 
-def test_fewer_tasks_are_the_first_of_more_and_seeds_differ(net):
-    more = context_regression(5, num_samples=1, num_judging=1, seed=5)
-    assert torch.equal(more.tasks[:3], net.tasks)
-    other = context_regression(3, num_samples=1, num_judging=1, seed=6)
-    assert not torch.isclose(other.tasks, net.tasks).any()
+def test_tasks_have_the_moments_of_new_ones_and_their_own_directions(net):
+    torch.testing.assert_close(net.tasks.mean(0), torch.zeros(INPUTS), atol=1e-6, rtol=0)
+    torch.testing.assert_close(net.tasks.mT @ net.tasks / TASKS, torch.eye(INPUTS))
+    drawn = torch.randn(
+        TASKS, INPUTS, generator=torch.Generator().manual_seed(3 * 5 + 2), dtype=torch.float64
+    )
+    assert float(torch.cosine_similarity(net.tasks, drawn - drawn.mean(0)).min()) > 0.5
+
+
+def test_weights_depend_on_the_seed_alone(net):
+    more = context_regression(9, num_samples=1, num_judging=1, seed=5)
+    other = context_regression(TASKS, num_samples=1, num_judging=1, seed=6)
     for name, parameter in more.model.named_parameters():
         assert torch.equal(parameter, net.model.get_parameter(name))
+    assert not torch.isclose(other.tasks, net.tasks).any()
+    assert not torch.equal(other.model.embed.weight, net.model.embed.weight)
 
 
 def test_held_out_sequences_are_not_trained_on(net):
@@ -66,6 +79,25 @@ def test_predictions_see_the_tokens_before_them_and_their_own_inputs(net, change
     assert (moved[first:] > 1e-7).all()
 
 
+def test_a_short_training_comes_nearer_to_ridge_than_silence():
+    """Without a context nothing better can be said than 0."""
+    net = context_regression(None, num_samples=1 << 14, seed=100)
+    config = TrainingConfig(
+        steps=300,
+        batch_size=64,
+        learning_rate=7e-3,
+        warmup_steps=20,
+        optimizer_options={"betas": (0.9, 0.98)},
+    )
+    trained = train(net.model, net.task, net.data, config).model
+    x, y = (column.double().numpy() for column in examples(net.new))
+    ridge = ridge_in_context(x, y, noise_variance=NOISE_VARIANCE).values
+    with torch.no_grad():
+        found = trained(net.new.columns["inputs"]).double().numpy()
+    gap = (ridge**2 - (found - ridge) ** 2).mean(1)  # over sequences
+    assert gap.mean() > 5 * gap.std() / len(gap) ** 0.5
+
+
 def test_the_loss_is_the_negative_log_likelihood_of_a_sequence(net):
     _, y = examples(net.new)
     values = net.task(net.model, net.new.columns).values
@@ -80,5 +112,7 @@ def test_parts_have_names():
 
 
 def test_counts_are_checked():
-    with pytest.raises(ValueError, match="num_tasks must be ≥ 1, got 0"):
-        context_regression(0)
+    with pytest.raises(ValueError, match="num_tasks must be > 4, the number of inputs, got 4"):
+        context_regression(4)
+    with pytest.raises(ValueError, match="num_samples must be ≥ 1, got 0"):
+        context_regression(None, num_samples=0)

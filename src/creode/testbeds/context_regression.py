@@ -9,8 +9,10 @@ Not here: training (training/); the ideal predictors (development/predictors.py)
 (decoder.py).
 Sequences are read as tokens (0, x_1), (y_1, 0), (0, x_2), …; y_k is predicted at x_k.
 Source: arXiv:2402.02364 (D = 4, K = 8, σ² = 0.125, two layers of four heads, the tokens) and
-arXiv:2501.17745 (M tasks). Deviations: half the width, 32; and the loss of a sequence is its
-negative log-likelihood Σ_k (y_k − ŷ_k)²/(2σ²), K/(2σ²) times the mean squared error.
+arXiv:2501.17745 (M tasks). Deviations: half the width, 32; the loss of a sequence is its negative
+log-likelihood Σ_k (y_k − ŷ_k)²/(2σ²), K/(2σ²) times the mean squared error; and the M tasks have
+mean 0 and covariance I exactly, so that ridge is the best linear answer to few tasks too, which
+eight tasks as they are drawn are far from.
 Dimensions: B, N samples, K examples, D inputs, M tasks.
 """
 
@@ -83,17 +85,17 @@ def context_regression(
 ) -> ContextRegression:
     """Everything that training on M tasks needs; the same seed, the same everything.
 
-    Weights and the sequences of new tasks depend on the seed alone, and fewer tasks are the first
-    of more, so that runs of different M can be compared.
+    Weights and the sequences of new tasks depend on the seed alone, so that runs of different M can
+    be compared.
 
     Args:
-        num_tasks: M; None: a new task for every sequence.
+        num_tasks: M > D; None: a new task for every sequence.
         num_samples: N, of the sequences to train on.
         num_judging: of `held_out` and of `new`, each.
         seed: of weights, tasks and sequences.
 
     Raises:
-        ValueError: a count below 1.
+        ValueError: a count out of range.
     """
     counts = {"num_tasks": num_tasks, "num_samples": num_samples, "num_judging": num_judging}
     for name, count in counts.items():
@@ -102,9 +104,7 @@ def context_regression(
     judging, training, drawing = (
         torch.Generator().manual_seed(3 * seed + stream) for stream in range(3)
     )
-    tasks = None
-    if num_tasks is not None:  # drawn one by one, so that a task does not depend on their number
-        tasks = torch.stack([torch.randn(INPUTS, generator=drawing) for _ in range(num_tasks)])
+    tasks = None if num_tasks is None else standard_tasks(num_tasks, drawing)
     return ContextRegression(
         model=ContextTransformer(seed=seed),
         task=Regression(variance=NOISE_VARIANCE),
@@ -115,6 +115,23 @@ def context_regression(
         held_out=regression_sequences(num_judging, tasks, training),
         new=regression_sequences(num_judging, None, judging),
     )
+
+
+def standard_tasks(num: int, generator: torch.Generator) -> Tensor:
+    """Tasks (M, D) from N(0, I_D), moved and turned until their mean is 0 and their covariance I.
+
+    Raises:
+        ValueError: M ≤ D, so that no covariance is I.
+    """
+    if num <= INPUTS:
+        raise ValueError(
+            f"num_tasks must be > {INPUTS}, the number of inputs, got {num}: fewer tasks cannot "
+            "have covariance I."
+        )
+    drawn = torch.randn(num, INPUTS, generator=generator, dtype=torch.float64)
+    centred = drawn - drawn.mean(0)
+    left, _, right = torch.linalg.svd(centred, full_matrices=False)
+    return (num**0.5 * left @ right).float()
 
 
 def regression_sequences(num: int, tasks: Tensor | None, generator: torch.Generator) -> Samples:
