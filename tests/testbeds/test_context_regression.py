@@ -62,9 +62,15 @@ def test_weights_depend_on_the_seed_alone(net):
 
 
 def test_held_out_sequences_are_not_trained_on(net):
-    trained = {row.tobytes() for row in net.data.columns["targets"].numpy()}
+    trained = {row.tobytes() for row in examples(net.data)[0].numpy()}
     for samples in (net.held_out, net.new):
-        assert not trained & {row.tobytes() for row in samples.columns["targets"].numpy()}
+        assert not trained & {row.tobytes() for row in examples(samples)[0].numpy()}
+
+
+def test_tokens_alternate_between_inputs_and_targets(net):
+    for row, y in zip(net.new.columns["inputs"], net.new.columns["targets"], strict=True):
+        assert row[::2, 0].tolist() == [0] * EXAMPLES
+        assert row[1::2].tolist() == [[float(value), *[0] * INPUTS] for value in y]
 
 
 @pytest.mark.parametrize("changed", range(2 * EXAMPLES))
@@ -77,6 +83,12 @@ def test_predictions_see_the_tokens_before_them_and_their_own_inputs(net, change
     first = (changed + 1) // 2
     assert (moved[:first] == 0).all()
     assert (moved[first:] > 1e-7).all()
+
+
+def test_every_parameter_is_used():
+    model = ContextTransformer(seed=1)
+    model(torch.ones(1, 2 * EXAMPLES, 1 + INPUTS)).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 def test_a_short_training_comes_nearer_to_ridge_than_silence():
