@@ -41,11 +41,11 @@ from creode.testbeds.context_regression import (
     context_regression,
     examples,
 )
-from creode.training import TrainingConfig, log_spaced, train
+from creode.training import TrainingConfig, train
 
 FEW, MANY = 8, 64  # tasks
 SEEDS = range(1)  # one takes five minutes
-STEPS = 5000
+CHECKPOINTS = (200, 276, 381, 526, 725, 1380, 2627, 5000)  # steps; the last ends the training
 COOLING = 500  # steps in which the learning rate falls to zero before λ̂ is read
 LLC_SAMPLES = 2048
 
@@ -56,7 +56,7 @@ def config(steps: int, seed: int, **options: object) -> TrainingConfig:
         steps=steps,
         batch_size=64,
         learning_rate=7e-3,
-        warmup_steps=min(20, steps // 2),
+        warmup_steps=20,
         optimizer_options={"weight_decay": 0.1, "betas": (0.9, 0.98)},
         seed=seed,
         **options,  # type: ignore[arg-type]
@@ -64,27 +64,21 @@ def config(steps: int, seed: int, **options: object) -> TrainingConfig:
 
 
 def trained(
-    num_tasks: int,
-    seed: int,
-    run: Path,
-    *,
-    steps: int = STEPS,
-    cooling: int = COOLING,
-    checkpoints: int = 6,
+    num_tasks: int, seed: int, run: Path, *, checkpoints: tuple[int, ...] = CHECKPOINTS
 ) -> tuple[ContextRegression, dict[int, nn.Module]]:
     """A test bed, and the transformers of a training run in `run`, cooled, by training step."""
     net = context_regression(num_tasks, seed=seed)
-    kept = log_spaced(min(200, steps), steps, 6)[-checkpoints:]
-    train(net.model, net.task, net.data, config(steps, seed, checkpoints=tuple(kept)), out=run)
+    training = config(checkpoints[-1], seed, checkpoints=checkpoints)
+    train(net.model, net.task, net.data, training, out=run)
     models = {}
     for checkpoint in list_checkpoints(run):
         load_weights(net.model, checkpoint.path)
-        falling = config(cooling, seed + 1, schedule="linear")
+        falling = config(COOLING, seed + 1, schedule="linear")
         models[checkpoint.step] = train(net.model, net.task, net.data, falling).model
     return net, models
 
 
-def llc_of(net: ContextRegression, model: nn.Module, *, draws: int = 90) -> xr.Dataset:
+def llc_of(net: ContextRegression, model: nn.Module) -> xr.Dataset:
     """λ̂ of the whole transformer on the training tasks, with its error, verdict and loss."""
     tree = creode.sample(
         creode.LocalPosterior(
@@ -96,7 +90,7 @@ def llc_of(net: ContextRegression, model: nn.Module, *, draws: int = 90) -> xr.D
         ),
         sampler=creode.BAOAB(step_size=0.006, friction=60.0),
         chains=4,
-        draws=draws,
+        draws=90,
         burnin=150,
         steps_per_draw=2,
         batch_size=64,
@@ -221,7 +215,7 @@ def claims(seed: int, folder: Path) -> dict[str, tuple[float, float]]:
     along = readings(few, few_models)
     tell_stages(along)
     print(f"seed {seed}, {MANY} tasks", flush=True)
-    many, many_models = trained(MANY, seed, folder / "many", checkpoints=1)
+    many, many_models = trained(MANY, seed, folder / "many", checkpoints=CHECKPOINTS[-1:])
     of_many = distances(many, many_models).isel(checkpoint=-1)
     reading_of_many = readings(many, many_models).isel(checkpoint=-1)
     tell_plane(few, few_models, many_models)
