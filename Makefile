@@ -14,7 +14,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "creode needs Python 3.11 or later; run: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[hf,map,viz,dev]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[hf,map,opt,viz,dev]"
 	@touch $@
 
 demo: $(INSTALLED)  ## Train a small decoder, read it, open the report

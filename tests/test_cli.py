@@ -14,8 +14,8 @@ from creode.cli import app, console
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
-    "attribute", "calibrate", "components", "demo", "develop", "llc",
-    "plan", "rerun", "respond", "train", "view",
+    "attribute", "calibrate", "components", "demo", "develop", "llc", "pattern",
+    "plan", "rerun", "respond", "shift", "train", "view",
 )  # fmt: skip
 
 
@@ -160,6 +160,54 @@ def test_the_way_from_training_to_responses(run, tmp_path):
     wrong = run(*respond, "--observable", "nothing")
     assert wrong.exit_code == 1
     assert "mean loss of a probe 'nothing'" in wrong.stderr
+
+
+def test_the_way_from_responses_to_other_data(run, tmp_path):
+    assert run(*TRAIN).exit_code == 0
+    both = "corpus:brackets,logs"
+    more = {"--data": both, "--draws": 150, "--limit": 64, "--batch-size": 64, "--nbeta": 100}
+    respond = ["respond", *LLC[1:-1], "answers", "--probe", f"own={both}",
+               "--probe", "logs=corpus:logs", "--observable", "logs"]  # fmt: skip
+    for option, value in more.items():
+        respond[respond.index(option) + 1] = value
+    assert run(*respond).exit_code == 0
+    shifted = run("shift", "answers", "--to", "logs=1", "--json")
+    assert shifted.exit_code == 0, shifted.output
+    records = {one["observable"]: one for one in json.loads(shifted.stdout)}
+    assert set(records) == {"loss", "logs"}
+    assert records["logs"]["first"] < -3 * records["logs"]["first_se"]  # more of it, less loss
+    assert "first order" in run("shift", "answers", "--to", "logs=1").stdout
+    wish = records["logs"]["first"] / 100
+    asked = ("pattern", "answers", "--on", "own", "--target", f"logs={wish}",
+             "--out", "weights.parquet")  # fmt: skip
+    made = run(*asked, "--json")
+    assert made.exit_code == 0, made.output
+    effects = {one["observable"]: one for one in json.loads(made.stdout)}
+    assert effects["logs"]["wanted"] == pytest.approx(wish)
+    assert effects["loss"]["wanted"] is None
+    assert "64 samples" in made.stderr
+    assert "predicted" in run(*asked).stdout
+    weighted = [*TRAIN, "--weights", "weights.parquet"]
+    weighted[weighted.index("decoder")] = "weighted"
+    weighted[weighted.index("--data") + 1] = both
+    assert run(*weighted).exit_code == 0
+    weighted[weighted.index("--limit") + 1] = 63
+    other = run(*weighted)
+    assert other.exit_code == 1
+    assert "weights of 64 samples" in other.stderr
+    far = run(*asked, "--target", "loss=-1000")
+    assert far.exit_code == 1
+    assert "of the target" in far.stderr or "do not tell which data" in far.stderr
+    for wrong, message in (
+        (("shift", "answers", "--to", "poems=1"), "not a probe"),
+        (("shift", "answers", "--to", "logs=much"), "not a number"),
+        (("shift", "answers", "--to", "logs=1", "--to", "logs=2"), "twice"),
+        (("shift", "answers", "--to", "logs=1", "--component", "l0h0"), "holds no draws"),
+        ((*asked, "--most", 0.5), "must be above 1"),
+    ):
+        result = run(*wrong)
+        assert result.exit_code == 1
+        assert message in " ".join(result.stderr.split())
 
 
 def test_a_plan_of_options_and_of_a_run_directory(run):

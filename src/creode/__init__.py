@@ -14,13 +14,17 @@ if TYPE_CHECKING:
         data,
         development,
         diagnostics,
+        generalization,
         geometry,
+        patterning,
         response,
         structure,
         tasks,
         testbeds,
     )
+    from creode.generalization import shift
     from creode.geometry import llc
+    from creode.patterning import pattern
     from creode.posterior import LocalPosterior
     from creode.response import influence, loss_kernel, susceptibility
     from creode.sampling import BADODAB, BAOAB, SGLD, Auto, Execution, RMSPropSGLD, sample
@@ -38,7 +42,9 @@ _HOME = {
     "llc": "creode.geometry",
     "loss_kernel": "creode.response",
     "open_draws": "creode.study",
+    "pattern": "creode.patterning",
     "sample": "creode.sampling",
+    "shift": "creode.generalization",
     "susceptibility": "creode.response",
 }
 _ROOMS = (
@@ -46,7 +52,9 @@ _ROOMS = (
     "data",
     "development",
     "diagnostics",
+    "generalization",
     "geometry",
+    "patterning",
     "response",
     "structure",
     "tasks",
@@ -66,13 +74,17 @@ __all__ = [
     "data",
     "development",
     "diagnostics",
+    "generalization",
     "geometry",
     "influence",
     "llc",
     "loss_kernel",
     "open_draws",
+    "pattern",
+    "patterning",
     "response",
     "sample",
+    "shift",
     "structure",
     "susceptibility",
     "tasks",

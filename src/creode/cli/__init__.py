@@ -12,9 +12,11 @@ from creode.cli import (  # the commands
     demo,
     develop,
     llc,
+    pattern,
     plan,
     rerun,
     respond,
+    shift,
     train,
     view,
 )
@@ -29,9 +31,11 @@ __all__ = [
     "develop",
     "llc",
     "main",
+    "pattern",
     "plan",
     "rerun",
     "respond",
+    "shift",
     "train",
     "view",
 ]

@@ -177,6 +177,40 @@ def _response(record: Mapping[str, Any]) -> str:
     return f"[bold]{value} ± {error}[/] *" if record["significant"] else f"{value} ± {error}  "
 
 
+def shift_table(records: Sequence[Mapping[str, Any]]) -> Table:
+    """What each observable does as the data move all the way."""
+    table = Table(title="If the data become these", title_justify="left")
+    table.add_column("observable")
+    for name in ("first order", "± se", "p", "½ second order", "± se", "first order holds to"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict", overflow="fold")
+    for one in records:
+        half = [None if one[n] is None else one[n] / 2 for n in ("second", "second_se")]
+        low, high = one["valid_to_low"], one["valid_to_high"]
+        holds = "–" if low is None else f"{low:.2g} to {'∞' if high is None else f'{high:.2g}'}"
+        cells = [number(one[name], 4) for name in ("first", "first_se", "p")]
+        cells += [number(value, 4) for value in half]
+        table.add_row(one["observable"], *cells, holds, _verdict(one))
+    return table
+
+
+def effect_table(records: Sequence[Mapping[str, Any]]) -> Table:
+    """What weights are to do, by observable; what is only watched has no wish."""
+    table = Table(title="What these weights do, to first order", title_justify="left")
+    table.add_column("observable")
+    for name in ("wanted", "predicted", "± se", "p"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict", overflow="fold")
+    for one in records:
+        cells = [number(one[name], 4) for name in ("wanted", "predicted", "predicted_se", "p")]
+        table.add_row(one["observable"], *cells, _verdict(one))
+    return table
+
+
+def _verdict(record: Mapping[str, Any]) -> str:
+    return "[green]ok[/]" if record["ok"] else f"[yellow]{_escaped(record['reasons'])}[/]"
+
+
 def cost_table(cost: Mapping[str, Any]) -> Table:
     """What a study will take, one figure a row."""
     table = Table(title="Plan", title_justify="left", show_header=False)

@@ -201,6 +201,19 @@ def pairs(option: str, given: list[str] | None) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in parts]
 
 
+def numbers(option: str, given: list[str] | None) -> dict[str, float]:
+    """NAME=NUMBER, as often as the option was given, each name once."""
+    found: dict[str, float] = {}
+    for name, text in pairs(option, given):
+        if name in found:
+            raise ValueError(f"--{option} names {name!r} twice.")
+        try:
+            found[name] = float(text)
+        except ValueError:
+            raise ValueError(f"--{option} {name}: {text!r} is not a number.") from None
+    return found
+
+
 def number(name: str, text: str) -> float | bool:
     """The value of a kernel's setting."""
     if text.lower() in ("true", "false"):

@@ -43,6 +43,12 @@ def run_and_show(
             console.show(table)
     page = found.write_report()
     console.note(f"report: {page}")
+    warn_of_doubt(records, strict=strict)
+    return page
+
+
+def warn_of_doubt(records: Sequence[Mapping[str, Any]], *, strict: bool) -> None:
+    """Say on stderr which readings are not to be trusted; with `strict` end in exit code 1."""
     doubtful = [record for record in records if not record["ok"]]
     if doubtful:
         console.note(
@@ -51,7 +57,6 @@ def run_and_show(
         )
         if strict:
             raise typer.Exit(1)
-    return page
 
 
 def tables(found: Conclusion, records: Sequence[Mapping[str, Any]]) -> list[Table]:

@@ -49,6 +49,9 @@ def train(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     tokenizer: TokenizerOpt = None,
     length: LengthOpt = 128,
     limit: LimitOpt = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights on the sequences, of `creode pattern`.")
+    ] = None,
     seed: SeedOpt = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
     as_json: JsonOpt = False,
@@ -66,6 +69,13 @@ def train(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         tokenizer=tokenizer or (BYTES if model is None else None),
     )  # fmt: skip
     samples = source.load(model or "")
+    rho = None
+    if weights is not None:
+        from creode.patterning import SampleWeights
+
+        chosen = SampleWeights.load(weights)
+        chosen.check_data(samples)
+        rho = chosen.tensor()
     config = TrainingConfig(
         steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed,
         optimizer=optimizer, schedule=one_of(schedule, "constant", "cosine", "linear"),
@@ -81,7 +91,7 @@ def train(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         start = load_model(model)
     with console.progress("steps") as advance:
         result = run_training(
-            start, tasks.NextToken(), samples, config, out=out,
+            start, tasks.NextToken(), samples, config, weights=rho, out=out,
             on_step=lambda done, total, loss: advance(f"loss {loss:.3f}", done, total),
         )  # fmt: skip
     last = float(result.losses[-1])

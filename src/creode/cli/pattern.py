@@ -1,0 +1,61 @@
+"""Weights on the data for a wanted change, from a run of responses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from creode.cli import console
+from creode.cli.app import app, reported
+from creode.cli.options import JsonOpt, StrictOpt, numbers, one_of
+from creode.cli.show import warn_of_doubt
+
+
+@app.command(
+    epilog="Example: creode pattern runs/answers --on train --target code=-0.02 --keep logs "
+    "--out weights.parquet"
+)
+@reported
+def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
+    directory: Annotated[Path, typer.Argument(help="Run directory of `creode respond`.")],
+    target: Annotated[
+        list[str], typer.Option(help="OBSERVABLE=CHANGE that is wanted; of losses in nats.")
+    ],
+    out: Annotated[Path, typer.Option(help="Parquet file of weights, for `creode train`.")],
+    on: Annotated[str, typer.Option(help="Probe that holds the training data.")] = "train",
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Observable that is to stay as it is.")
+    ] = None,
+    least_effective: Annotated[float, typer.Option(help="Least share of effective samples.")] = 0.1,
+    most: Annotated[float | None, typer.Option(help="Largest weight of a sample.")] = None,
+    measure: Annotated[str, typer.Option(help="Of change: norm or entropy.")] = "norm",
+    component: Annotated[str | None, typer.Option(help="Part whose posterior is asked.")] = None,
+    checkpoint: Annotated[int | None, typer.Option(help="Step; default: the last.")] = None,
+    as_json: JsonOpt = False,
+    strict: StrictOpt = False,
+) -> None:
+    """Choose weights on the training samples that bring about a wanted change of losses."""
+    from creode.patterning import Convex
+    from creode.study.writing import effect_records, one_posterior, weights_for
+
+    constraint = Convex(
+        least_effective=least_effective, most=most, measure=one_of(measure, "norm", "entropy")
+    )
+    made = weights_for(
+        one_posterior(directory, component, checkpoint), numbers("target", target), constraint,
+        on=on, keep=keep or [], out=out,
+    )  # fmt: skip
+    records = effect_records(made)
+    if as_json:
+        typer.echo(json.dumps(records, indent=1))
+    else:
+        console.show(console.effect_table(records))
+    weights = made.weights
+    console.note(
+        f"weights: {out}, of {len(weights)} samples, {100 * weights.effective_share:.0f} % "
+        f"effective, from {weights.values.min():.2g} to {weights.values.max():.2g}"
+    )
+    warn_of_doubt(records, strict=strict)

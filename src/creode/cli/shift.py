@@ -1,0 +1,37 @@
+"""What a change of the data will do, from a run of responses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from creode.cli import console
+from creode.cli.app import app, reported
+from creode.cli.options import JsonOpt, StrictOpt, numbers
+from creode.cli.show import warn_of_doubt
+
+
+@app.command(epilog="Example: creode shift runs/answers --to code=0.7 --to logs=0.3")
+@reported
+def shift(
+    directory: Annotated[Path, typer.Argument(help="Run directory of `creode respond`.")],
+    to: Annotated[
+        list[str], typer.Option(help="PROBE=SHARE of the data as they would be; shares sum to 1.")
+    ],
+    component: Annotated[str | None, typer.Option(help="Part whose posterior is asked.")] = None,
+    checkpoint: Annotated[int | None, typer.Option(help="Step; default: the last.")] = None,
+    as_json: JsonOpt = False,
+    strict: StrictOpt = False,
+) -> None:
+    """Predict what losses do if the data become another mixture, and how far that holds."""
+    from creode.study.writing import one_posterior, shift_records
+
+    records = shift_records(one_posterior(directory, component, checkpoint), numbers("to", to))
+    if as_json:
+        typer.echo(json.dumps(records, indent=1))
+    else:
+        console.show(console.shift_table(records))
+    warn_of_doubt(records, strict=strict)
