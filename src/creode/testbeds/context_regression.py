@@ -131,7 +131,8 @@ def standard_tasks(num: int, generator: torch.Generator) -> Tensor:
     drawn = torch.randn(num, INPUTS, generator=generator, dtype=torch.float64)
     centred = drawn - drawn.mean(0)
     left, _, right = torch.linalg.svd(centred, full_matrices=False)
-    return (num**0.5 * left @ right).float()
+    tasks: Tensor = num**0.5 * left @ right
+    return tasks.float()
 
 
 def regression_sequences(num: int, tasks: Tensor | None, generator: torch.Generator) -> Samples:
