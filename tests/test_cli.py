@@ -187,6 +187,16 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
     assert effects["loss"]["wanted"] is None
     assert "64 samples" in made.stderr
     assert "predicted" in run(*asked).stdout
+    proof = (*asked, "--verify", 2, "--steps", 5, "--learning-rate", 0.01)
+    proved = run(*proof, "--json")
+    assert proved.exit_code == 0, proved.output
+    arms = {one["observable"]: one for one in json.loads(proved.stdout)}
+    assert set(arms) == {"loss", "own", "logs"}
+    assert arms["logs"]["wanted"] == pytest.approx(wish)
+    assert arms["own"]["predicted"] is None
+    assert arms["own"]["achieved"] == pytest.approx(arms["loss"]["achieved"])
+    assert len(list((tmp_path / "weights.proof").glob("*-*.json"))) == 6
+    assert "over permuted" in run(*proof).stdout
     weighted = [*TRAIN, "--weights", "weights.parquet"]
     weighted[weighted.index("decoder")] = "weighted"
     weighted[weighted.index("--data") + 1] = both

@@ -62,25 +62,28 @@ def test_groups_weigh_alike_and_are_told_from_fewer_draws():
     assert max(weights, key=lambda label: weights[label][0]) == least
     assert set(found.weights.groups) == set("abcd")
     assert found.effect.attrs["num_groups"] == 4
+    code = found.effect.sel(observable="code")
+    assert float(code["fitted"]) == pytest.approx(0.2 * effects[least], rel=1e-4)
+    assert abs(float(code["predicted"] - code["wanted"])) < 4 * float(code["predicted_se"])
 
 
 def test_the_ridge_follows_the_noise():
-    """A kept observable that nothing moves is all noise: following it costs, so κ is raised."""
+    """Two targets that differ by noise alone: to tell them apart is to follow the noise."""
     q = Quadratics(num=60)
-    tree = q.tree(draws=40)
-    rng = np.random.default_rng(5)
-    phi = {
-        "code": tree["observed"].sel(observable="code").values,
-        "noise": 0.3 * rng.standard_normal((4, 40)),
-    }
     scale = 1 / np.sqrt(q.nbeta * q.h + q.gamma)
     w = np.random.default_rng(0).standard_normal((4, 40, len(q.h))) * scale
+    code = q.losses(w)[..., :6].mean(-1)
+    twin = code + code.std() * np.random.default_rng(50).standard_normal(code.shape)
+    phi = {"loss": q.losses(w).mean(-1), "code": code, "twin": twin}
     noisy = quadratic_tree(w, q.h, gamma=q.gamma, nbeta=q.nbeta)
-    noisy = with_responses(noisy, {"train": q.losses(w)}, {"loss": q.losses(w).mean(-1), **phi})
-    found = pattern(noisy, {"code": -0.02}, MinimumNorm(), keep=["noise"])
-    exact = pattern(q.tree(draws=4000), {"code": -0.02}, MinimumNorm())
-    assert "ridge=0.0)" in exact.effect.attrs["constraint"]
-    assert "cross-validated" not in found.effect.attrs["constraint"]
+    noisy = with_responses(noisy, {"train": q.losses(w)}, phi)
+    found = pattern(noisy, {"code": -0.02, "twin": -0.015}, MinimumNorm())
+    clear = pattern(q.tree(draws=4000), {"code": -0.02, "prose": -0.015}, MinimumNorm())
+    ridges = [
+        float(made.effect.attrs["constraint"].split("ridge=")[1].rstrip(")"))
+        for made in (found, clear)
+    ]
+    assert ridges[0] >= 0.01 > ridges[1]
 
 
 def test_a_direction_that_draws_do_not_resolve_is_refused():

@@ -3,16 +3,20 @@ import math
 import pytest
 import torch
 
+from creode.data import Samples
 from creode.testbeds import Decoder
 from creode.testbeds.induction import (
     CONFIG,
     PERIODS,
     attention_patterns,
+    bigrams,
     copies,
     head_scores,
     induction_decoder,
     previous_token_threshold,
+    repeated_chains,
     repeated_tokens,
+    train,
 )
 
 
@@ -27,6 +31,56 @@ def test_sequences_repeat_with_their_period_and_not_before(data):
         assert PERIODS[0] <= period <= PERIODS[1]
         assert torch.equal(ids[period:], ids[:-period])
         assert len(set(ids[:period].tolist())) == period
+
+
+def test_segments_of_a_chain_follow_its_transitions_and_repeat():
+    """A chain that allows two successors of each token, one of them three times as often."""
+    size = CONFIG.vocab_size
+    transitions = torch.zeros(size, size)
+    for token in range(size):
+        transitions[token, [(token + 1) % size, (token + 5) % size]] = torch.tensor([0.75, 0.25])
+    data = repeated_chains(200, torch.Generator().manual_seed(0), transitions)
+    steps = []
+    for ids, period in zip(data.columns["input_ids"], data.columns["period"].tolist(), strict=True):
+        assert torch.equal(ids[period:], ids[:-period])
+        steps += ((ids[1:period] - ids[: period - 1]) % size).tolist()
+    assert set(steps) == {1, 5}
+    assert steps.count(1) / len(steps) == pytest.approx(0.75, abs=4 * (0.19 / len(steps)) ** 0.5)
+    assert len(set(data.columns["input_ids"][:, 0].tolist())) > size / 2
+
+
+def test_bigrams_are_a_chain_with_something_to_learn():
+    transitions = bigrams(torch.Generator().manual_seed(0))
+    torch.testing.assert_close(transitions.sum(1), torch.ones(CONFIG.vocab_size))
+    entropy = -(transitions * transitions.log()).sum(1).mean()
+    assert float(entropy) == pytest.approx(3.0, abs=0.1)
+
+
+def test_who_is_called_back_sees_each_step_and_disturbs_nothing():
+    alone, watched = (Decoder(CONFIG, seed=1) for _ in range(2))
+    seen = []
+
+    def keep(step):
+        seen.append((step, watched.unembed.weight.clone()))
+
+    train(alone, 3, torch.Generator().manual_seed(0))
+    train(watched, 3, torch.Generator().manual_seed(0), on_step=keep)
+    assert [step for step, _ in seen] == [0, 1, 2, 3]
+    assert torch.equal(seen[0][1], Decoder(CONFIG, seed=1).unembed.weight)
+    assert torch.equal(seen[3][1], alone.unembed.weight)
+    assert torch.equal(watched.unembed.weight, alone.unembed.weight)
+    assert not torch.equal(seen[1][1], seen[2][1])
+
+
+def test_training_is_on_the_sequences_it_is_given():
+    """Whose tokens are all the same: the decoder soon says nothing else."""
+
+    def constant(num, generator):
+        return Samples(columns={"input_ids": torch.full((num, 8), 7)}, source="sevens")
+
+    model = Decoder(CONFIG, seed=1)
+    train(model, 100, torch.Generator().manual_seed(0), sequences=constant)
+    assert float(model(torch.full((1, 8), 7)).softmax(-1)[0, :, 7].min().detach()) > 0.5
 
 
 def test_labels_of_second_copies_are_what_can_be_known(data):

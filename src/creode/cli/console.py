@@ -62,9 +62,7 @@ def note(message: str) -> None:
 
 def fail(error: BaseException) -> None:
     """An error in one sentence, on stderr."""
-    stderr.print(
-        f"[bold red]error[/] {_escaped(_sentence(error))}", highlight=False, soft_wrap=True
-    )
+    stderr.print(f"[bold red]error[/] {escaped(_sentence(error))}", highlight=False, soft_wrap=True)
 
 
 def stages_table(records: Sequence[Mapping[str, Any]]) -> Table:
@@ -77,13 +75,13 @@ def stages_table(records: Sequence[Mapping[str, Any]]) -> Table:
     for name in ("kind", "moved most", "ok"):
         table.add_column(name)
     for row in stage_rows(records):
-        doubt = "yes" if row["ok"] else f"[red]no[/]: {_escaped(row['reasons'])}"
+        doubt = "yes" if row["ok"] else f"[red]no[/]: {escaped(row['reasons'])}"
         if row["stage"] is None:
             table.add_row("–", *[""] * 7, doubt)
             continue
         told = (str(row[name]) for name in ("stage", "steps", "begins", "probability"))
         kind = row["kind"] + (f" ({row['type']})" if row["type"] else "")
-        moved = _escaped("; ".join(row["moved"]))
+        moved = escaped("; ".join(row["moved"]))
         table.add_row(*told, row["llc"], row["loss"], kind, moved, doubt)
     return table
 
@@ -96,7 +94,7 @@ def events_table(events: Sequence[Mapping[str, Any]]) -> Table:
     for name in ("rang at", "since", "interval", "reading", "change", "Δ loss", "kind"):
         table.add_column(name)
     for row in event_rows(events):
-        table.add_row(*(_escaped(text) for text in row.values()))
+        table.add_row(*(escaped(text) for text in row.values()))
     return table
 
 
@@ -121,9 +119,9 @@ def readings_table(records: Sequence[Mapping[str, Any]]) -> Table:
         digits = {"llc": 2, "llc_se": 2, "llc_variance": 2, "init_loss": 4}
         digits |= {"ess": 0, "rhat": 3, "virial": 3}
         cells += [number(record[name], places) for name, places in digits.items()]
-        verdict = "[green]ok[/]" if record["ok"] else f"[yellow]{_escaped(record['reasons'])}[/]"
+        verdict = "[green]ok[/]" if record["ok"] else f"[yellow]{escaped(record['reasons'])}[/]"
         if record["ok"] and record["notes"]:
-            verdict += f" ({_escaped(record['notes'])})"
+            verdict += f" ({escaped(record['notes'])})"
         table.add_row(*cells, verdict)
     return table
 
@@ -131,7 +129,7 @@ def readings_table(records: Sequence[Mapping[str, Any]]) -> Table:
 def attribution_table(answer: Mapping[str, Any]) -> Table:
     """What helped and what harmed one query; entries that stand out have a star."""
     shown = "" if answer["text"] is None else f": {_excerpt(answer['text'])}"
-    table = Table(title=f"query {answer['query']}{_escaped(shown)}", title_justify="left")
+    table = Table(title=f"query {answer['query']}{escaped(shown)}", title_justify="left")
     table.add_column("")
     for name in ("train", "BIF", "± se", "z"):
         table.add_column(name, justify="right")
@@ -142,7 +140,7 @@ def attribution_table(answer: Mapping[str, Any]) -> Table:
             values = ["–" if entry[n] is None else f"{entry[n]:.3g}" for n in ("bif", "bif_se")]
             text = "" if entry["text"] is None else _excerpt(entry["text"])
             z = number(entry["z"], 1) + star
-            table.add_row(side, f"{entry['train']}", *values, z, _escaped(text))
+            table.add_row(side, f"{entry['train']}", *values, z, escaped(text))
     return table
 
 
@@ -166,7 +164,7 @@ def response_table(records: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("verdict", overflow="fold")
     for row, cells in rows.items():
         first = next(iter(cells.values()))
-        verdict = "[green]ok[/]" if first["ok"] else f"[yellow]{_escaped(first['reasons'])}[/]"
+        verdict = "[green]ok[/]" if first["ok"] else f"[yellow]{escaped(first['reasons'])}[/]"
         labels = [f"{label}" for label, wanted in zip(row, shown, strict=True) if wanted]
         table.add_row(*labels, *(_response(cells[probe]) for probe in probes), verdict)
     return table
@@ -175,40 +173,6 @@ def response_table(records: Sequence[Mapping[str, Any]]) -> Table:
 def _response(record: Mapping[str, Any]) -> str:
     value, error = (number(record[name], 2) for name in ("chi_standard", "chi_standard_se"))
     return f"[bold]{value} ± {error}[/] *" if record["significant"] else f"{value} ± {error}  "
-
-
-def shift_table(records: Sequence[Mapping[str, Any]]) -> Table:
-    """What each observable does as the data move all the way."""
-    table = Table(title="If the data become these", title_justify="left")
-    table.add_column("observable")
-    for name in ("first order", "± se", "p", "½ second order", "± se", "first order holds to"):
-        table.add_column(name, justify="right")
-    table.add_column("verdict", overflow="fold")
-    for one in records:
-        half = [None if one[n] is None else one[n] / 2 for n in ("second", "second_se")]
-        low, high = one["valid_to_low"], one["valid_to_high"]
-        holds = "–" if low is None else f"{low:.2g} to {'∞' if high is None else f'{high:.2g}'}"
-        cells = [number(one[name], 4) for name in ("first", "first_se", "p")]
-        cells += [number(value, 4) for value in half]
-        table.add_row(one["observable"], *cells, holds, _verdict(one))
-    return table
-
-
-def effect_table(records: Sequence[Mapping[str, Any]]) -> Table:
-    """What weights are to do, by observable; what is only watched has no wish."""
-    table = Table(title="What these weights do, to first order", title_justify="left")
-    table.add_column("observable")
-    for name in ("wanted", "predicted", "± se", "p"):
-        table.add_column(name, justify="right")
-    table.add_column("verdict", overflow="fold")
-    for one in records:
-        cells = [number(one[name], 4) for name in ("wanted", "predicted", "predicted_se", "p")]
-        table.add_row(one["observable"], *cells, _verdict(one))
-    return table
-
-
-def _verdict(record: Mapping[str, Any]) -> str:
-    return "[green]ok[/]" if record["ok"] else f"[yellow]{_escaped(record['reasons'])}[/]"
 
 
 def cost_table(cost: Mapping[str, Any]) -> Table:
@@ -249,7 +213,7 @@ def sensitivity_table(record: Mapping[str, Any]) -> Table:
     for cell in record["cells"]:
         factors = (cell["epsilon"], cell["nbeta_factor"], cell["gamma_factor"])
         numbers = [number(cell[name], 2) for name in ("llc", "llc_se")]
-        verdict = "[green]ok[/]" if cell["ok"] else f"[yellow]{_escaped(cell['reasons'])}[/]"
+        verdict = "[green]ok[/]" if cell["ok"] else f"[yellow]{escaped(cell['reasons'])}[/]"
         table.add_row(*(f"{f:.3g}" for f in factors), *numbers, f"{cell['steps']:.0f}", verdict)
     return table
 
@@ -262,7 +226,7 @@ def slopes_table(record: Mapping[str, Any]) -> Table:
     table.add_column("says", overflow="fold")
     for slope in record["slopes"]:
         numbers = [number(slope[name], 3) for name in ("slope", "slope_se")]
-        table.add_row(slope["direction"], *numbers, _escaped(slope["sentence"]))
+        table.add_row(slope["direction"], *numbers, escaped(slope["sentence"]))
     return table
 
 
@@ -302,7 +266,8 @@ def _excerpt(text: str, length: int = 60) -> str:
     return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """The text with rich's markup taken as it stands."""
     from rich.markup import escape
 
     return escape(text)

@@ -12,6 +12,7 @@ from creode.cli import console
 from creode.cli.app import app, reported
 from creode.cli.options import JsonOpt, StrictOpt, numbers, one_of
 from creode.cli.show import warn_of_doubt
+from creode.cli.writing_tables import effect_table, proof_table
 
 
 @app.command(
@@ -32,14 +33,22 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     least_effective: Annotated[float, typer.Option(help="Least share of effective samples.")] = 0.1,
     most: Annotated[float | None, typer.Option(help="Largest weight of a sample.")] = None,
     measure: Annotated[str, typer.Option(help="Of change: norm or entropy.")] = "norm",
+    seeds: Annotated[
+        int, typer.Option("--verify", min=0, help="Seeds of a proof by training on; 0: none.")
+    ] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each arm.")] = 100,
+    learning_rate: Annotated[float, typer.Option(help="Of the arms' AdamW.")] = 1e-4,
+    batch_size: Annotated[int, typer.Option(min=1, help="Sequences of a training step.")] = 32,
     component: Annotated[str | None, typer.Option(help="Part whose posterior is asked.")] = None,
     checkpoint: Annotated[int | None, typer.Option(help="Step; default: the last.")] = None,
     as_json: JsonOpt = False,
     strict: StrictOpt = False,
 ) -> None:
-    """Choose weights on the training samples that bring about a wanted change of losses."""
+    """Choose weights on the training samples for a wanted change; prove it by training on."""
     from creode.patterning import Convex
+    from creode.study.retraining import proof_records, retrain
     from creode.study.writing import effect_records, one_posterior, weights_for
+    from creode.training import TrainingConfig
 
     constraint = Convex(
         least_effective=least_effective, most=most, measure=one_of(measure, "norm", "entropy")
@@ -48,14 +57,25 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         one_posterior(directory, component, checkpoint), numbers("target", target), constraint,
         on=on, keep=keep or [], out=out,
     )  # fmt: skip
-    records = effect_records(made)
-    if as_json:
-        typer.echo(json.dumps(records, indent=1))
-    else:
-        console.show(console.effect_table(records))
     weights = made.weights
     console.note(
         f"weights: {out}, of {len(weights)} samples, {100 * weights.effective_share:.0f} % "
         f"effective, from {weights.values.min():.2g} to {weights.values.max():.2g}"
     )
+    records, table = effect_records(made), effect_table
+    if seeds:
+        training = TrainingConfig(
+            steps=steps, batch_size=batch_size, learning_rate=learning_rate, checkpoints=2
+        )
+        with console.progress("arms") as advance:
+            proof = retrain(
+                directory, made, training, checkpoint=checkpoint, seeds=range(seeds),
+                out=out.with_suffix(".proof"),
+                on_arm=lambda done, total: advance("training", done, total),
+            )  # fmt: skip
+        records, table = proof_records(proof), proof_table
+    if as_json:
+        typer.echo(json.dumps(records, indent=1))
+    else:
+        console.show(table(records))
     warn_of_doubt(records, strict=strict)

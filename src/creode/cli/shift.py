@@ -12,6 +12,7 @@ from creode.cli import console
 from creode.cli.app import app, reported
 from creode.cli.options import JsonOpt, StrictOpt, numbers
 from creode.cli.show import warn_of_doubt
+from creode.cli.writing_tables import shift_table
 
 
 @app.command(epilog="Example: creode shift runs/answers --to code=0.7 --to logs=0.3")
@@ -33,5 +34,5 @@ def shift(
     if as_json:
         typer.echo(json.dumps(records, indent=1))
     else:
-        console.show(console.shift_table(records))
+        console.show(shift_table(records))
     warn_of_doubt(records, strict=strict)

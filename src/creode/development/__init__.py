@@ -19,6 +19,7 @@ from creode.development.reading import Reading
 from creode.development.readings_file import load_readings
 from creode.development.replay import alarms
 from creode.development.series import FEWEST
+from creode.development.shapes import shapes
 from creode.development.smoothing import Smooth, smooth
 from creode.development.stages import stages
 from creode.development.trajectory import TrajectoryGram, trajectory_pca
@@ -57,6 +58,7 @@ __all__ = [
     "load_weights",
     "next_token_predictors",
     "ridge_in_context",
+    "shapes",
     "smooth",
     "stages",
     "trajectory_pca",

@@ -8,6 +8,12 @@ from creode.testbeds.induction import Induction, induction_decoder
 from creode.testbeds.normal_crossing import NormalCrossing, normal_crossing
 from creode.testbeds.quadratic import Quadratic, quadratic
 from creode.testbeds.superposition import Superposition, superposition
+from creode.testbeds.superposition_training import (
+    SuperpositionRun,
+    num_corners,
+    shared_polygon,
+    superposition_run,
+)
 from creode.testbeds.testbed import Testbed
 from creode.testbeds.two_tasks import TwoTasks, two_tasks
 
@@ -21,6 +27,7 @@ __all__ = [
     "NormalCrossing",
     "Quadratic",
     "Superposition",
+    "SuperpositionRun",
     "Testbed",
     "TwoTasks",
     "classifier",
@@ -29,8 +36,11 @@ __all__ = [
     "deep_linear_llc",
     "induction_decoder",
     "normal_crossing",
+    "num_corners",
     "quadratic",
     "rescaled",
+    "shared_polygon",
     "superposition",
+    "superposition_run",
     "two_tasks",
 ]

@@ -4,7 +4,8 @@ A previous-token head (layer 0) writes to each position which token came before;
 (layer 1) looks for positions whose previous token is the current one, and copies what stands there.
 
 Here: the sequences, a decoder trained on them, and which of its heads are the circuit, judged by
-where they attend and by nothing else.
+where they attend and by nothing else. Segments may be of a Markov chain, so that there are bigrams
+to learn before the circuit.
 Not here: the architecture (decoder.py); how the heads are found again (response/).
 Some seeds find other means (layer 0 looks up, layer 1 shifts) and have no such circuit: they raise.
 All heads of a layer learn to share the work: scores are graded, and a threshold decides.
@@ -15,6 +16,7 @@ Source: Olsson et al. 2022, arXiv:2209.11895, for the circuit and both scores.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +38,7 @@ CONFIG = DecoderConfig(
 )
 PERIODS = (10, 16)  # shortest and longest segment that is repeated
 PREFIX_MATCHING = 0.5  # from which on a head is an induction head: most of its attention
+SHARPNESS = 1.0  # of bigrams: the next token of a chain then has about 3 nats of log 32 = 3.5
 OF_UNIFORM = 2.0  # times what uniform attention scores, from which on one is a previous-token head
 BATCH = 32  # samples of a training step
 
@@ -66,8 +69,7 @@ def induction_decoder(*, steps: int = 1000, num_samples: int = 32, seed: int = 0
     Sequences are new at each step.
 
     Args:
-        steps: of AdamW, its rate rising over 100 of them and falling to zero along a cosine. Where
-            no circuit has formed, training begins anew with twice as many.
+        steps: of training. Where no circuit has formed, training begins anew with twice as many.
         num_samples: N, of the sequences handed out with it.
         seed: of the sequences and the initial weights.
 
@@ -92,7 +94,7 @@ def induction_decoder(*, steps: int = 1000, num_samples: int = 32, seed: int = 0
 def _trained(steps: int, num_samples: int, seed: int) -> Induction:
     generator = torch.Generator().manual_seed(seed)
     model = Decoder(CONFIG, seed=seed)
-    _train(model, steps, generator)
+    train(model, steps, generator)
     data = repeated_tokens(num_samples, generator)
     prefix_matching, previous_token = head_scores(model, data)
     return Induction(
@@ -120,13 +122,77 @@ def repeated_tokens(num: int, generator: torch.Generator) -> Samples:
     The length of the segment differs between sequences (column `period`), so that positions alone
     do not tell what comes next.
     """
-    low, high = PERIODS
-    period = torch.randint(low, high + 1, (num,), generator=generator)
+    period = _periods(num, generator)
     segment = torch.rand(num, CONFIG.vocab_size, generator=generator).argsort(1)
+    return _repeated(segment, period, "repeated tokens")
+
+
+def repeated_chains(num: int, generator: torch.Generator, transitions: Tensor) -> Samples:
+    """Sequences (N, T) of a segment of a Markov chain, again and again, else as repeated_tokens.
+
+    Args:
+        num: N.
+        generator: of the segments and their lengths.
+        transitions: (V, V), P(column follows row); the first token of a segment is any.
+    """
+    period = _periods(num, generator)
+    tokens = [torch.randint(CONFIG.vocab_size, (num,), generator=generator)]
+    for _ in range(PERIODS[1] - 1):
+        tokens.append(torch.multinomial(transitions[tokens[-1]], 1, generator=generator)[:, 0])
+    return _repeated(torch.stack(tokens, 1), period, "repeated segments of a Markov chain")
+
+
+def bigrams(generator: torch.Generator) -> Tensor:
+    """Transitions (V, V) of a random Markov chain: softmax of `SHARPNESS` times normal numbers."""
+    size = CONFIG.vocab_size
+    return (SHARPNESS * torch.randn(size, size, generator=generator)).softmax(-1)
+
+
+def _periods(num: int, generator: torch.Generator) -> Tensor:
+    low, high = PERIODS
+    return torch.randint(low, high + 1, (num,), generator=generator)
+
+
+def _repeated(segment: Tensor, period: Tensor, source: str) -> Samples:
     place = torch.arange(CONFIG.context_length) % period[:, None]
-    return Samples(
-        columns={"input_ids": segment.gather(1, place), "period": period}, source="repeated tokens"
+    return Samples(columns={"input_ids": segment.gather(1, place), "period": period}, source=source)
+
+
+def train(
+    model: Decoder,
+    steps: int,
+    generator: torch.Generator,
+    *,
+    sequences: Callable[[int, torch.Generator], Samples] = repeated_tokens,
+    on_step: Callable[[int], object] | None = None,
+) -> None:
+    """Train in place, on new sequences at each step.
+
+    Args:
+        model: is changed.
+        steps: of AdamW, its rate rising over 100 of them and falling to zero along a cosine.
+        generator: of the sequences.
+        sequences: given their number and the generator, those of a step.
+        on_step: called with the number of steps done, 0 to `steps`; a CheckpointSaver, say. It must
+            leave the model and the generator as they are.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min(1.0, (step + 1) / 100) * (1 + math.cos(math.pi * step / steps)) / 2,
     )
+    task = NextToken()
+    for step in range(steps):
+        if on_step is not None:
+            on_step(step)
+        losses = task(model, sequences(BATCH, generator).columns)
+        optimizer.zero_grad()
+        losses.values[losses.mask].mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    optimizer.zero_grad()
+    if on_step is not None:
+        on_step(steps)
 
 
 def copies(data: Samples) -> dict[str, Samples]:
@@ -197,22 +263,6 @@ def attention_patterns(model: Decoder, ids: Tensor) -> list[Tensor]:
         for handle in handles:
             handle.remove()
     return patterns
-
-
-def _train(model: Decoder, steps: int, generator: torch.Generator) -> None:
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: min(1.0, (step + 1) / 100) * (1 + math.cos(math.pi * step / steps)) / 2,
-    )
-    task = NextToken()
-    for _ in range(steps):
-        losses = task(model, repeated_tokens(BATCH, generator).columns)
-        optimizer.zero_grad()
-        losses.values[losses.mask].mean().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-    optimizer.zero_grad()
 
 
 @torch.no_grad()
