@@ -10,7 +10,11 @@ from creode.development.change_points import change_points
 from creode.development.changes import changes
 from creode.development.checkpoints import Checkpoint, is_hub_id, list_checkpoints
 from creode.development.curve import Effort, Prior
-from creode.development.predictors import next_token_predictors, ridge_in_context
+from creode.development.predictors import (
+    dmmse_in_context,
+    next_token_predictors,
+    ridge_in_context,
+)
 from creode.development.reading import Reading
 from creode.development.readings_file import load_readings
 from creode.development.replay import alarms
@@ -46,6 +50,7 @@ __all__ = [
     "alarms",
     "change_points",
     "changes",
+    "dmmse_in_context",
     "is_hub_id",
     "list_checkpoints",
     "load_model",

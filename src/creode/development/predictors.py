@@ -1,10 +1,11 @@
 """Ideal predictors: what a model would say if it knew no more than one statistic of its data.
 
-Here: the uniform, unigram and bigram predictors of the next token, as log-probabilities, and ridge
-regression in context, each on the samples of a fixed batch, as `trajectory_pca` takes them.
+Here: the uniform, unigram and bigram predictors of the next token, as log-probabilities, and linear
+regression in context with a prior that is normal (ridge) or of a few tasks (dMMSE), each on the
+samples of a fixed batch, as `trajectory_pca` takes them.
 Not here: projecting them (trajectory.py), the models they stand for.
-Source: the ideal predictors of arXiv:2402.02364 and arXiv:2501.17745.
-Dimensions: N samples, T positions, V vocabulary, K examples in context, D inputs.
+Source: the ideal predictors of arXiv:2402.02364 and arXiv:2501.17745; dMMSE of arXiv:2306.15063.
+Dimensions: N samples, T positions, V vocabulary, K examples in context, D inputs, M tasks.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 Tokens = NDArray[np.integer[Any]]
 Array = NDArray[np.floating[Any]]
@@ -72,14 +74,49 @@ def ridge_in_context(inputs: Array, targets: Array, *, noise_variance: float) ->
     Raises:
         ValueError: shapes that do not fit, or no noise.
     """
-    if inputs.ndim != 3 or inputs.shape[:2] != targets.shape or not noise_variance > 0:
-        raise ValueError(
-            "needed: inputs (N, K, D), targets (N, K) and noise_variance > 0, got "
-            f"{inputs.shape}, {targets.shape} and {noise_variance}."
-        )
+    _check_examples(inputs, targets, noise_variance)
     D = inputs.shape[2]
     products = np.cumsum(inputs[..., :, None] * inputs[..., None, :], axis=1)[:, :-1]
     moments = np.cumsum(inputs * targets[..., None], axis=1)[:, :-1]
     weights = np.linalg.solve(products + noise_variance * np.eye(D), moments[..., None])[..., 0]
     later = np.einsum("nkd,nkd->nk", inputs[:, 1:], weights)
     return xr.DataArray(np.pad(later, ((0, 0), (1, 0))), dims=("sample", "output"))
+
+
+def dmmse_in_context(
+    inputs: Array, targets: Array, tasks: Array, *, noise_variance: float
+) -> xr.DataArray:
+    """ŷ_k = x_k·Σ_m p_m t_m with p the posterior over M known tasks: the best for weights of those.
+
+    p_m ∝ exp{−Σ_{j<k} (y_j − t_m·x_j)²/(2σ²)} over the examples before k, each task as likely
+    before any is seen (discrete minimum mean squared error).
+
+    Args:
+        inputs: (N, K, D).
+        targets: (N, K).
+        tasks: (M, D), the weights t_m.
+        noise_variance: σ² of the targets.
+    Returns:
+        Predictions, dims (sample, output) of sizes N and K; the first is that of the mean task.
+    Raises:
+        ValueError: shapes that do not fit, no task, or no noise.
+    """
+    _check_examples(inputs, targets, noise_variance)
+    if tasks.ndim != 2 or not len(tasks) or tasks.shape[1] != inputs.shape[2]:
+        raise ValueError(
+            f"tasks must be (M, D) with M ≥ 1 and D = {inputs.shape[2]} as of the inputs, got "
+            f"{tasks.shape}."
+        )
+    by_task = inputs @ tasks.T
+    log_likelihood = -((targets[..., None] - by_task) ** 2) / (2 * noise_variance)
+    log_posterior = np.pad(log_likelihood.cumsum(1)[:, :-1], ((0, 0), (1, 0), (0, 0)))
+    predictions = (softmax(log_posterior, axis=-1) * by_task).sum(-1)
+    return xr.DataArray(predictions, dims=("sample", "output"))
+
+
+def _check_examples(inputs: Array, targets: Array, noise_variance: float) -> None:
+    if inputs.ndim != 3 or inputs.shape[:2] != targets.shape or not noise_variance > 0:
+        raise ValueError(
+            "needed: inputs (N, K, D), targets (N, K) and noise_variance > 0, got "
+            f"{inputs.shape}, {targets.shape} and {noise_variance}."
+        )

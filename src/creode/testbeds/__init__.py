@@ -1,6 +1,7 @@
 """Testbeds: models with a known truth, and everything a local posterior needs."""
 
 from creode.testbeds.classifier import Classifier, classifier, rescaled
+from creode.testbeds.context_regression import ContextRegression, context_regression
 from creode.testbeds.decoder import Decoder, DecoderConfig
 from creode.testbeds.deep_linear import DeepLinear, deep_linear, deep_linear_llc
 from creode.testbeds.induction import Induction, induction_decoder
@@ -21,6 +22,7 @@ __all__ = [
     "AdditionConfig",
     "AdditionRun",
     "Classifier",
+    "ContextRegression",
     "Decoder",
     "DecoderConfig",
     "DeepLinear",
@@ -32,6 +34,7 @@ __all__ = [
     "Testbed",
     "TwoTasks",
     "classifier",
+    "context_regression",
     "deep_linear",
     "deep_linear_llc",
     "induction_decoder",

@@ -147,22 +147,7 @@ class Decoder(nn.Module):
         self.to_empty(device="cpu")
         if config.tied_embeddings:
             self.unembed.weight = self.embed.weight
-        self._initialise(torch.Generator().manual_seed(seed))
-
-    @torch.no_grad()
-    def _initialise(self, generator: torch.Generator) -> None:
-        std = self.config.init_std
-        writers = self.config.num_layers * (2 if self.config.hidden_size else 1)
-        for name, parameter in self.named_parameters():
-            if name.endswith(".bias"):
-                parameter.zero_()
-            elif "norm" in name:
-                parameter.fill_(1.0)
-            else:
-                writes = name.endswith(("o_proj.weight", "down.weight"))
-                parameter.normal_(
-                    0.0, std / math.sqrt(writers) if writes else std, generator=generator
-                )
+        initialise(self, config, seed=seed)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) of the token after each position.
@@ -228,6 +213,25 @@ class Decoder(nn.Module):
             for name, parameter in model.named_parameters():
                 parameter.copy_(weights[name])
         return model.eval()
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, config: DecoderConfig, *, seed: int) -> None:
+    """Draw the weights of a network of such blocks, from N(0, σ²) and smaller where they write.
+
+    Biases become 0 and norms 1; the global random state is not used.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    writers = config.num_layers * (2 if config.hidden_size else 1)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".bias"):
+            parameter.zero_()
+        elif "norm" in name:
+            parameter.fill_(1.0)
+        else:
+            writes = name.endswith(("o_proj.weight", "down.weight"))
+            std = config.init_std / math.sqrt(writers) if writes else config.init_std
+            parameter.normal_(0.0, std, generator=generator)
 
 
 def _places(input_ids: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
