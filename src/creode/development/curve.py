@@ -33,6 +33,7 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 LOGISTIC, STRAIGHT, KINK = range(3)
+TINY = 1e-12  # least misfit that is left
 HALF = 2 * np.arccosh(np.sqrt(2.0)) * 2  # a logistic's rate is above half its peak over this length
 
 
@@ -134,6 +135,7 @@ def sample_curves(
         seed: of the draws.
     """
     coarse, points = np.linspace(0.0, 1.0, 41), np.linspace(0.0, 1.0, grid)
+    finer = _spline(coarse, points)
     value, kinks, scale, num = [], [], [], []
     for chain in np.random.SeedSequence(seed).spawn(effort.chains):
         rng = np.random.default_rng(chain)
@@ -148,7 +150,7 @@ def sample_curves(
             state.sweep()
             if sweep >= effort.burnin:
                 smooth, heights, s = state.draw_curve()
-                value.append(_spline(coarse, smooth, points) + shapes[:, state.active] @ heights)
+                value.append(finer @ smooth + shapes[:, state.active] @ heights)
                 kinks.append(words.place[state.active[words.shape[state.active] == KINK]])
                 scale.append(s)
                 num.append(len(state.active))
@@ -274,6 +276,10 @@ class _Chain:
         self._slots = np.full(prior.most, -1)
         self._now = backgrounds[0]
         self._rows: dict[int, Array] = {}  # (A,) products of an active atom with all
+        self._atoms = np.stack([b.atoms for b in backgrounds])
+        self._products = np.stack([b.products for b in backgrounds])
+        self._squares = np.array([b.y @ b.y for b in backgrounds])
+        self._log_prior = np.array([b.log_prior - b.log_det for b in backgrounds])
 
     @property
     def active(self) -> Indices:
@@ -285,33 +291,31 @@ class _Chain:
         for slot in self._rng.permutation(len(self._slots))[: (len(self._slots) + 1) // 2]:
             self._slots[slot] = -1
             self._slots[slot] = self._atom()
-        log_p = np.array([b.log_prior + self._log_evidence(b) for b in self._all])
-        chosen = self._all[self._categorical(log_p)]
+        chosen = self._all[self._categorical(self._log_prior + self._log_evidence())]
         if chosen is not self._now:
             self._now, self._rows = chosen, {}
 
     def draw_curve(self) -> tuple[Array, Array, float]:
         """The smooth part on the coarse grid, heights of the active atoms, and s."""
-        mean, root, misfit = _solved(self._now, self.active)
-        rng = self._rng
-        s = np.sqrt((self._prior.trust + misfit) / rng.chisquare(2 * self._power))
-        heights = mean + s * np.linalg.solve(root.T, rng.standard_normal(len(mean)))
-        residual = self._now.y - self._now.atoms[:, self.active] @ heights
-        noise = rng.standard_normal(len(self._now.root))
-        return self._now.to_grid @ residual + s * self._now.root @ noise, heights, float(s)
+        now, rng = self._now, self._rng
+        z = now.atoms[:, self.active]
+        whiten, half = _solved(z.T @ z, now.products[self.active])
+        left = self._prior.trust + _misfit(now.y @ now.y, half)
+        s = np.sqrt(left / rng.chisquare(2 * self._power))
+        heights = whiten.T @ (half + s * rng.standard_normal(len(half)))
+        noise = rng.standard_normal(len(now.root))
+        return now.to_grid @ (now.y - z @ heights) + s * now.root @ noise, heights, float(s)
 
     def _atom(self) -> int:
         """An atom for an empty slot given the other slots; −1 for none."""
         now, prior, others = self._now, self._prior, self.active
-        mean, root, misfit = _solved(now, others)
-        if len(others):
-            rows = np.stack([self._row(k) for k in others])
-            half = np.linalg.solve(root, rows)
-            norms = now.norms - np.square(half).sum(0)
-            products = now.products - mean @ rows
-        else:
-            norms, products = now.norms, now.products
-        left = np.maximum(misfit - products**2 / norms, 1e-12)
+        rows = np.stack([self._row(k) for k in others]) if len(others) else now.atoms[:0]
+        whiten, mean = _solved(rows[:, others], now.products[others])
+        half = whiten @ rows
+        norms = now.norms - np.einsum("ka,ka->a", half, half)
+        products = now.products - mean @ half
+        misfit = _misfit(now.y @ now.y, mean)
+        left = np.maximum(misfit - products**2 / norms, TINY)
         gain = -0.5 * np.log(norms) - self._power * np.log(
             (prior.trust + left) / (prior.trust + misfit)
         )
@@ -326,28 +330,36 @@ class _Chain:
             self._rows[atom] = self._now.atoms[:, atom] @ self._now.atoms
         return self._rows[atom]
 
-    def _log_evidence(self, background: _Background) -> float:
-        _, root, misfit = _solved(background, self.active)
-        log_det = background.log_det + float(np.log(np.diag(root)).sum())
-        return -log_det - self._power * float(np.log(self._prior.trust + misfit))
+    def _log_evidence(self) -> Array:
+        """Of every background, given the atoms, but for its own determinant."""
+        z = self._atoms[:, :, self.active]
+        whiten, half = _solved(z.transpose(0, 2, 1) @ z, self._products[:, self.active])
+        log_det = -np.log(np.diagonal(whiten, axis1=1, axis2=2)).sum(1)
+        left = self._prior.trust + _misfit(self._squares, half)
+        out: Array = -log_det - self._power * np.log(left)
+        return out
 
     def _categorical(self, log_p: Array) -> int:
         total = np.cumsum(np.exp(log_p - log_p.max()))
         return int(np.searchsorted(total, self._rng.random() * total[-1], side="right"))
 
 
-def _solved(background: _Background, active: Indices) -> tuple[Array, Array, float]:
-    """Mean heights, the root of their precision, and the misfit left, with unit s."""
-    z = background.atoms[:, active]
-    root = np.asarray(np.linalg.cholesky(np.eye(len(active)) + z.T @ z), np.float64)
-    half = np.linalg.solve(root, background.products[active])
-    mean: Array = np.linalg.solve(root.T, half)
-    misfit = float(background.y @ background.y - half @ half)
-    return mean, root, max(misfit, 1e-12)
+def _solved(products: Array, with_y: Array) -> tuple[Array, Array]:
+    """R⁻¹ of R Rᵀ = 1 + zᵀz, the precision of heights with unit s, and R⁻¹ zᵀy; also of stacks."""
+    root = np.linalg.cholesky(products + np.eye(products.shape[-1]))
+    whiten: Array = np.linalg.inv(root)
+    return whiten, (whiten @ with_y[..., None])[..., 0]
 
 
-def _spline(x: Array, y: Array, at: Array) -> Array:
+def _misfit(square: Array, half: Array) -> Array:
+    """What active atoms leave of y²."""
+    left: Array = np.maximum(square - np.square(half).sum(-1), TINY)
+    return left
+
+
+def _spline(x: Array, at: Array) -> Array:
+    """(at, x): takes values at x to a cubic spline's elsewhere."""
     from scipy.interpolate import CubicSpline
 
-    out: Array = CubicSpline(x, y)(at)
+    out: Array = CubicSpline(x, np.eye(len(x)))(at)
     return out
