@@ -39,7 +39,7 @@ def test_a_staircase_is_read_with_its_edges_and_what_moved():
     noise = 0.02 * np.random.default_rng(1).standard_normal(head.shape)
     readings["head"] = (("checkpoint", "component"), head + noise)
     readings["head_se"] = xr.full_like(readings["head"], 0.02)
-    out = stages(readings, **QUICK)
+    out = stages(readings)
     assert out["stage_kind"].values.tolist() == ["plateau", "rise", "plateau", "rise", "plateau"]
     assert out["boundary_kind"].values.tolist() == ["onset", "end", "onset", "end"]
     assert (out["boundary_probability"] > 0.9).all()
