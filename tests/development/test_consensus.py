@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from creode.development.consensus import _middle as consensus_middle
-from creode.development.consensus import consensus
+from creode.development.consensus import _with_one_more, consensus
 from creode.development.pairing import Places, likeness, prefixes
 from creode.development.regimes import Boundary
 
@@ -104,3 +104,15 @@ def test_a_rest_that_draws_disagree_on_is_one_turn():
     assert np.nanmedian(out[2].places) == 0.53
     step_down = [Boundary(0.4, "onset", False), Boundary(0.6, "end", True)]
     assert [a.kind for a in consensus([step_down] * 50, least=0.5)] == ["onset", "end"]
+
+
+def test_the_candidate_added_is_the_one_that_is_worth_most():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        alike = np.maximum(rng.uniform(-1, 1, (12, 3, 2)), 0.0)
+        kept = [2, 7]
+        lists = [sorted([*kept, k]) for k in range(12)]
+        worth = [prefixes(alike[one])[-1, :, -1].mean() for one in lists]
+        assert prefixes(alike[_with_one_more(alike, kept)])[-1, :, -1].mean() >= max(
+            w for k, w in enumerate(worth) if k not in kept
+        )
