@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_t
 
-from creode.development.curve import Effort, Prior, _Words, sample_curves
+from creode.development.atoms import Atoms
+from creode.development.curve import Effort, sample_curves
+from creode.development.curve_prior import Prior
 
 TINY = 1e-12
 
@@ -40,12 +42,14 @@ def test_without_atoms_the_curve_is_the_weighted_line():
 def test_one_slot_has_the_atoms_that_enumeration_gives(height):
     u, sigma, rng = readings()
     y = height * (u > 0.52) - height / 2 + sigma * rng.standard_normal(len(u))
-    prior = Prior(most=1, flat=1 - 2 * TINY, smooth=TINY, places=6, lengths=3, another=0.8)
+    prior = Prior(
+        most=1, flat=1 - 2 * TINY, smooth=TINY, places=6, lengths=3, another=0.8, nothing=2.0
+    )
     sweeps = 3000
     effort = Effort(chains=1, burnin=10, sweeps=sweeps)
     out = sample_curves(u, y, sigma, prior=prior, effort=effort, grid=5, seed=4)
     again = np.random.default_rng(np.random.SeedSequence(4).spawn(1)[0])
-    words = _Words.of(u, prior, again)
+    words = Atoms.of(u, prior, again)
     noise = np.diag(sigma**2) + prior.line**2
 
     def evidence(atom):
@@ -53,7 +57,7 @@ def test_one_slot_has_the_atoms_that_enumeration_gives(height):
         return multivariate_t.logpdf(y, np.zeros(len(u)), shape, df=prior.trust)
 
     with_atom = [evidence(z) + p for z, p in zip(words.values.T, words.log_prior, strict=True)]
-    weight = prior.another * np.exp(np.array(with_atom) - evidence(None)).sum()
+    weight = prior.another / prior.nothing * np.exp(np.array(with_atom) - evidence(None)).sum()
     exact = weight / (1 + weight)
     share = (out.num_atoms == 1).mean()
     assert 0.02 < exact < 0.98
@@ -74,7 +78,7 @@ def test_the_height_of_a_step_has_the_error_that_enumeration_gives():
     )
     effort = Effort(chains=1, burnin=10, sweeps=3000)
     out = sample_curves(u, y, sigma, prior=prior, effort=effort, grid=5, seed=4)
-    words = _Words.of(u, prior, np.random.default_rng(np.random.SeedSequence(4).spawn(1)[0]))
+    words = Atoms.of(u, prior, np.random.default_rng(np.random.SeedSequence(4).spawn(1)[0]))
     moves = np.diff(words.at(np.array([0.0, 1.0])), axis=0)[0]
     each = []
     for z, log_prior, move in zip(words.values.T, words.log_prior, moves, strict=True):
@@ -102,7 +106,7 @@ def test_the_height_of_a_step_has_the_error_that_enumeration_gives():
 
 def test_the_prior_of_atoms_sums_to_one_and_places_are_inside():
     u, _, rng = readings()
-    words = _Words.of(u, Prior(), rng)
+    words = Atoms.of(u, Prior(), rng)
     assert np.exp(words.log_prior).sum() == pytest.approx(1)
     assert words.place.min() >= u[1]
     assert words.place.max() <= u[-2]

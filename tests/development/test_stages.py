@@ -39,7 +39,7 @@ def test_a_staircase_is_read_with_its_edges_and_what_moved():
     noise = 0.02 * np.random.default_rng(1).standard_normal(head.shape)
     readings["head"] = (("checkpoint", "component"), head + noise)
     readings["head_se"] = xr.full_like(readings["head"], 0.02)
-    out = stages(readings, **QUICK)
+    out = stages(readings)
     assert out["stage_kind"].values.tolist() == ["plateau", "rise", "plateau", "rise", "plateau"]
     assert out["boundary_kind"].values.tolist() == ["onset", "end", "onset", "end"]
     assert (out["boundary_probability"] > 0.9).all()
@@ -76,7 +76,7 @@ def test_a_staircase_is_read_with_its_edges_and_what_moved():
 def test_a_rise_and_a_fall_turn_once_and_a_loss_that_falls_with_it_is_type_b():
     readings = trajectory(lambda u: 1 - 4 * (u - 0.45) ** 2)
     readings["loss"] = ("checkpoint", np.linspace(3, 1, 40))
-    out = stages(readings, **QUICK)
+    out = stages(readings)
     assert out["boundary_kind"].values.tolist() == ["maximum"]
     assert float(place(out["boundary_low"])[0]) <= 0.45 <= float(place(out["boundary_high"])[0])
     assert out["stage_kind"].values.tolist() == ["rise", "fall"]

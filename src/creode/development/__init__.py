@@ -9,7 +9,8 @@ from creode.development.alarm import Alarm, AlarmConfig, Event
 from creode.development.change_points import change_points
 from creode.development.changes import changes
 from creode.development.checkpoints import Checkpoint, is_hub_id, list_checkpoints
-from creode.development.curve import Effort, Prior
+from creode.development.curve import Effort
+from creode.development.curve_prior import Prior
 from creode.development.predictors import (
     dmmse_in_context,
     next_token_predictors,

@@ -2,7 +2,7 @@
 
 Here: the one call: boundaries and stages with intervals and probabilities, and what moved in each.
 Not here: the model of curves (curve.py), what a boundary is (regimes.py), how draws are brought
-together (consensus.py), several readings at once (change_points.py).
+together (consensus.py), which of them move (moves.py), several readings at once (change_points.py).
 Source: arXiv:2402.02364, which takes critical points of λ̂ smoothed by a Gaussian process against
 log step. Deviations: the curve may have steps and kinks besides; edges of plateaus and kinks are
 boundaries too; and all is told with the posterior of the curve.
@@ -18,9 +18,18 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from creode.development.changes import changes, types
-from creode.development.consensus import Agreed, consensus
-from creode.development.curve import Curves, Effort, Prior, sample_curves
+from creode.development.consensus import consensus
+from creode.development.curve import Curves, Effort, sample_curves
+from creode.development.curve_prior import Prior
 from creode.development.log_step import LogStep
+from creode.development.moves import (
+    at,
+    edges_of,
+    kinds_of_stages,
+    midpoints,
+    settled,
+    windows,
+)
 from creode.development.regimes import Boundary, boundaries
 from creode.development.series import Trajectory, trajectory
 from creode.version import __version__
@@ -40,7 +49,7 @@ def stages(
     variable: str = "llc",
     *,
     loss: str = "loss",
-    least: float = 0.5,
+    least: float = 0.4,
     offset: float | None = None,
     prior: Prior | None = None,
     effort: Effort | None = None,
@@ -57,7 +66,7 @@ def stages(
             without `loss_se`, and anything else along checkpoint, with its error.
         variable: the reading whose stages are sought.
         loss: the variable that types of stages are told by, if it is there.
-        least: probability from which a boundary is told.
+        least: probability from which a boundary is told, if there is surely any.
         offset: of log(step + offset); None: 0, or the first step after 0 if step 0 was read.
         prior: of curves.
         effort: how long to sample.
@@ -87,7 +96,7 @@ def stages(
         ValueError: no such variable, too few readings, or a setting out of range.
     """
     if not 0 < least < 1:
-        raise ValueError(f"least must be in (0, 1), got {least!r}; 0.5 is usual.")
+        raise ValueError(f"least must be in (0, 1), got {least!r}; 0.4 is usual.")
     given = trajectory(readings, variable)
     log_step = LogStep.of(given.step, offset)
     x = log_step.x(given.step)
@@ -109,24 +118,24 @@ def stages(
         boundaries(rate, kinks, gap=gap, least=small)
         for rate, kinks in zip(curves.rate, curves.kinks, strict=True)
     ]
-    agreed = consensus(lists, least=least)
+    agreed = settled(consensus(lists, least=least), curves)
 
     def steps(places: Array) -> Array:
         inside = np.where(places <= 0, given.step[0], log_step.step(x[0] + span * places))
         return np.where(places >= 1, given.step[-1], inside)
 
     outside = (1 - LEVEL) / 2
-    at = np.array([_quantiles(a.places, outside) for a in agreed]).reshape(-1, 3)
-    edges = np.concatenate([[0.0], at[:, 1], [1.0]])
-    kinds = _kinds_of_stages(agreed, curves, edges)
-    middles = _midpoints(agreed, curves, edges, kinds, outside)
-    starts, ends = _windows(edges, kinds)
+    places = np.array([_quantiles(a.places, outside) for a in agreed]).reshape(-1, 3)
+    edges = edges_of(agreed)
+    kinds = kinds_of_stages(agreed, curves, edges)
+    middles = midpoints(agreed, curves, edges, kinds, outside)
+    starts, ends = windows(edges, kinds)
     table = changes(readings, steps(starts), steps(ends))
-    moved = unit * (_at(curves, ends) - _at(curves, starts))
+    moved = unit * (at(curves, ends) - at(curves, starts))
     table = _typed(table, readings, variable, loss, moved)
     result = xr.Dataset(
         {
-            **_ends("boundary", ("low", "step", "high"), steps(at)),
+            **_ends("boundary", ("low", "step", "high"), steps(places)),
             "boundary_kind": ("boundary", np.array([a.kind for a in agreed], str)),
             "boundary_probability": ("boundary", np.array([a.probability for a in agreed])),
             "stage_start": ("stage", steps(edges[:-1])),
@@ -150,64 +159,6 @@ def _quantiles(places: Array, outside: float) -> Array:
     """Low, median and high of places that are not NaN."""
     out: Array = np.quantile(places[np.isfinite(places)], [outside, 0.5, 1 - outside])
     return out
-
-
-def _kinds_of_stages(agreed: Sequence[Agreed], curves: Curves, edges: Array) -> list[str]:
-    """A plateau lies between an end and an onset; other stages rise or fall, if they move."""
-    kinds = []
-    for i, delta in enumerate(np.diff(_at(curves, edges), axis=1).T):
-        left = agreed[i - 1].kind if i else None
-        right = agreed[i].kind if i < len(agreed) else None
-        rests = left in (None, "end") and right in (None, "onset")
-        still = abs(delta.mean()) < 2 * delta.std()
-        if rests and (still or left or right):
-            kinds.append("plateau")
-        else:
-            kinds.append("rise" if delta.mean() > 0 else "fall")
-    return kinds
-
-
-def _midpoints(
-    agreed: Sequence[Agreed], curves: Curves, edges: Array, kinds: Sequence[str], outside: float
-) -> Array:
-    """(stage, 3): low, median and high of where stages are steepest; NaN for plateaus."""
-    places = np.stack([a.places for a in agreed], 1) if agreed else np.empty((len(curves.rate), 0))
-    cells = (curves.grid[1:] + curves.grid[:-1]) / 2
-    out = np.full((len(kinds), 3), np.nan)
-    for i, kind in enumerate(kinds):
-        if kind == "plateau":
-            continue
-        up = 1.0 if kind == "rise" else -1.0
-        steepest = []
-        for s, rate in enumerate(curves.rate):
-            start = places[s, i - 1] if i else 0.0
-            end = places[s, i] if i < len(agreed) else 1.0
-            if not start < end:  # a draw without one of the edges is none of this stage
-                continue
-            inside = (cells >= start - 1 / len(cells)) & (cells <= end + 1 / len(cells))
-            speed = np.where(inside, up * rate, -np.inf)
-            if speed.max() > 0:
-                steepest.append(cells[speed >= 0.9 * speed.max()].mean())
-        if steepest:
-            out[i] = np.quantile(steepest, [outside, 0.5, 1 - outside])
-    return out
-
-
-def _windows(edges: Array, kinds: Sequence[str]) -> tuple[Array, Array]:
-    """Between which places stages are told to have moved.
-
-    At the edges of a move its rate is half of its peak: what is left of it, another half of its
-    length on either side or half of the plateau there, is its own and not the plateau's.
-    """
-    starts, ends, length = edges[:-1].copy(), edges[1:].copy(), np.diff(edges)
-    for i in range(len(kinds) - 1):
-        moving = [kind != "plateau" for kind in kinds[i : i + 2]]
-        if moving[0] != moving[1]:
-            shift = min(length[i], length[i + 1]) / 2
-            shift = shift if moving[0] else -shift
-            starts[i + 1] += shift
-            ends[i] += shift
-    return starts, ends
 
 
 def _typed(
@@ -251,12 +202,6 @@ def _curve(curves: Curves, centre: float, unit: float, span: float) -> dict[str,
 
 def _ends(dim: str, names: Sequence[str], columns: Array) -> dict[str, tuple[str, Array]]:
     return {f"{dim}_{name}": (dim, columns[:, k]) for k, name in enumerate(names)}
-
-
-def _at(curves: Curves, places: Array) -> Array:
-    """(S, places)"""
-    nearest: Array = curves.value[:, np.round(places * (len(curves.grid) - 1)).astype(int)]
-    return nearest
 
 
 def _attrs(
