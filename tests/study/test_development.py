@@ -119,6 +119,19 @@ def test_stages_are_told_with_what_moved_in_them(tmp_path):
     assert xr.open_zarr(tmp_path / "stages.zarr", consolidated=False).sizes["stage"] == 3
 
 
+def test_shapes_of_parts_are_kept_and_shown(tmp_path):
+    names = ("full", "l0h0", "l0h1", "l1h0")
+    found = developed(tmp_path)
+    data = readings([step(10.0), step(4.0), step(5.0), step(4.0) * step(-1.0)], 0.1, 1, names)
+    vars(found).update(verdict=data, llc={"data": data})
+    found.save()
+    kept = xr.open_zarr(tmp_path / "shapes.zarr", consolidated=False)
+    assert kept["component"].values.tolist() == ["l0h0", "l0h1", "l1h0"]
+    xr.testing.assert_allclose(kept["label"].load(), found.shapes["label"])
+    developed(tmp_path).save()  # of two parts there are no shapes
+    assert not (tmp_path / "shapes.zarr").exists()
+
+
 def test_a_stage_that_rests_on_doubtful_readings_says_so():
     ok = np.ones((len(STEPS), 3), bool)
     ok[np.searchsorted(STEPS, 3000), 0] = False

@@ -81,6 +81,11 @@ def make_report(**changes: Any) -> Any:
         "events": [event("llc", 16), event("component_llc[l0h1]", 20)],
         "curve": found.stages[["curve", "curve_se"]],
         "plane": make_plane(),
+        "groups": [
+            {"group": 1, "parts": ["l0h0", "l0h1"], "stability": 0.93, "stable": True},
+            {"group": 2, "parts": ["l1h0"], "stability": 0.41, "stable": False},
+            {"group": None, "parts": ["l1h1"], "stability": None, "stable": True},
+        ],
     }
     llc = make_llc(found.trajectory)
     return synthetic_report.make_report(

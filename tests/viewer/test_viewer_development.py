@@ -179,3 +179,14 @@ def test_the_page_draws_every_reading_and_mark(chromium, report, tmp_path):
     heads = visit.marks("llc_along_training_heads", LIGHT["bad"])
     assert len(heads) == 1  # the alarm of l0h1
     visit.context.close()
+
+
+def test_parts_of_one_shape_are_a_row_with_their_stability(report, tmp_path):
+    page = write_report(report, tmp_path / "report.html").read_text()
+    table = page.split('id="shapes-title"')[1].split("</table>")[0]
+    rows = [re.sub(r"<[^>]+>|\s+", " ", row).split() for row in table.split("<tr")[2:]]
+    words = [" ".join(row).split(">")[-1].strip() for row in rows]
+    assert words[0] == "1 l0h0, l0h1 0.93"
+    assert words[1] == "2 l1h0 0.41"
+    assert words[2] == "✕ not found again under noise of its errors"
+    assert words[3] == "do not move l1h1 –"

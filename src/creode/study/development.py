@@ -23,12 +23,13 @@ from creode.study.measures import measured
 from creode.study.moved import moved_most
 from creode.study.outputs import plane
 from creode.study.readings import Readings
+from creode.study.shape_groups import group_records, shapes_of
 
 if TYPE_CHECKING:
     from creode.viewer import Report
 
 TRAJECTORY_FILE, STAGES_FILE, ALARMS_FILE = "trajectory.zarr", "stages.zarr", "alarms.zarr"
-PLANE_FILE = "plane.zarr"
+PLANE_FILE, SHAPES_FILE = "plane.zarr", "shapes.zarr"
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,11 @@ class Development(Readings):
         """The events of an alarm that had watched every reading of the trajectory."""
         return alarms(self.trajectory)
 
+    @cached_property
+    def shapes(self) -> xr.Dataset | str:
+        """`creode.development.shapes` of the parts' λ̂, or why there are none."""
+        return shapes_of(self.trajectory)
+
     def readings(self) -> list[dict[str, Any]]:
         """The learning coefficients that the stages rest on, one flat record each."""
         return super().records()
@@ -130,15 +136,16 @@ class Development(Readings):
         return [self._record(found, index) for index in range(found.sizes["stage"])]
 
     def save(self, records: Sequence[Mapping[str, Any]] | None = None) -> Path:
-        """Write the records, and trajectory, stages and events as zarr beside them."""
+        """Write the records, and as zarr beside them trajectory, stages, events and shapes."""
         self._write_zarr(TRAJECTORY_FILE, self.trajectory)
         self._write_zarr(ALARMS_FILE, self.alarms)
         if self.plane is not None:
             self._write_zarr(PLANE_FILE, self.plane)
-        if isinstance(self.stages, xr.Dataset):
-            self._write_zarr(STAGES_FILE, self.stages)
-        else:  # those of fewer checkpoints would not be of these readings
-            shutil.rmtree(self.path / STAGES_FILE, ignore_errors=True)
+        for name, found in ((STAGES_FILE, self.stages), (SHAPES_FILE, self.shapes)):
+            if isinstance(found, xr.Dataset):
+                self._write_zarr(name, found)
+            else:  # those of fewer checkpoints would not be of these readings
+                shutil.rmtree(self.path / name, ignore_errors=True)
         return super().save(records)
 
     def report(self) -> Report:
@@ -153,6 +160,7 @@ class Development(Readings):
                 events=self.events(),
                 curve=curve,
                 plane=self.plane,
+                groups=[] if isinstance(self.shapes, str) else group_records(self.shapes),
             )
         )
 

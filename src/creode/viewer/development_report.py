@@ -21,6 +21,7 @@ class DevelopmentReport:
     stages: Sequence[Mapping[str, Any]] = ()  # records; one without a stage says why
     events: Sequence[Mapping[str, Any]] = ()  # of an alarm
     curve: xr.Dataset | None = None  # dim step: curve, curve_se; what the stages are stages of
+    groups: Sequence[Mapping[str, Any]] = ()  # records of parts whose curves have one shape
     plane: xr.Dataset | None = None  # of `trajectory_pca`, of one run
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from creode.viewer.figures import figures, loss_rows
 from creode.viewer.readings import OWN, Row, as_columns, compared_steps, probe_readings, readings
 from creode.viewer.rendering import made_by, rendered, settings, write_page
 from creode.viewer.report import Report, checkpoints
-from creode.viewer.stages import event_rows, stage_rows
+from creode.viewer.stages import event_rows, group_rows, stage_rows
 from creode.viewer.traces import packed
 
 
@@ -52,6 +52,7 @@ def _page(report: Report) -> str:
         compared=compared_steps(rows),
         components=list(dict.fromkeys(row["component"] for row in rows)),
         stages=None if beside is None else stage_rows(beside.stages),
+        groups=[] if beside is None else group_rows(beside.groups),
         events=[] if beside is None else event_rows(beside.events),
         warnings=report.warnings,
         config=list(settings(report.config)),

@@ -47,6 +47,19 @@ def stage_rows(stages: Sequence[Record]) -> list[dict[str, Any]]:
     ]
 
 
+def group_rows(groups: Sequence[Record]) -> list[dict[str, str]]:
+    """Each group of parts in words."""
+    return [
+        {
+            "group": "do not move" if one["group"] is None else str(one["group"]),
+            "parts": ", ".join(one["parts"]),
+            "stability": _number(one["stability"]),
+            "doubt": "" if one["stable"] else "not found again under noise of its errors",
+        }
+        for one in groups
+    ]
+
+
 def event_rows(events: Sequence[Record]) -> list[dict[str, str]]:
     """Each event of the alarm in words."""
     return [
