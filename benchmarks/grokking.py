@@ -6,7 +6,7 @@ Networks learn addition modulo 17 (`creode.testbeds.modular_addition`). Ten seed
 runs have too little data and ten no weight decay, and never do. What is read and how the alarm is
 set is that of `examples/grokking.py`, whose settings were chosen on seeds 100 to 103. An alarm is
 fed checkpoint by checkpoint, from the first until test accuracy has passed one half, or to the
-last. A second alarm sees λ̂ of the training loss alone. Kinds take turns, so that a run that is
+last. Two more alarms see each of the two readings alone. Kinds take turns, so that a run that is
 stopped has measured some of each.
 
 Here: the runs, when alarms ring, their lead.
@@ -38,19 +38,24 @@ KINDS = {
     "no weight decay": EXAMPLE["NO_DECAY"],
 }
 
-NAMES = {"both": "λ̂ and the loss on swapped pairs", "llc": "λ̂ of the training loss alone"}
+NAMES = {
+    "both": "λ̂ and the loss on swapped pairs",
+    "swapped": "the loss on swapped pairs alone",
+    "llc": "λ̂ of the training loss alone",
+}
 
 
 def watched(run: AdditionRun, last: int) -> dict[str, Any]:
-    """The first event of both alarms up to a step, and λ̂ on the way."""
-    alarms = {"both": Alarm(), "llc": Alarm(AlarmConfig(watch=("llc",)))}
+    """The first event of every alarm up to a step, and the readings on the way."""
+    alone = {name: Alarm(AlarmConfig(watch=(name,))) for name in ("swapped", "llc")}
+    alarms = {"both": Alarm()} | alone
     first: dict[str, Event | None] = dict.fromkeys(alarms)
     curve = []
     for step in run.steps:
         if step > last:
             break
         now = EXAMPLE["readings"](run, step)
-        curve.append((step, *(now[name][:2] for name in ("llc", "swapped"))))
+        curve.append((step, *(tuple(now[name]) for name in ("llc", "swapped"))))
         for name, alarm in alarms.items():
             events = alarm.update(step, now)
             first[name] = first[name] or (events[0] if events else None)
