@@ -412,7 +412,7 @@ def test_measures_that_nothing_would_read_are_refused(models):
         StudyConfig.model_validate(tiny_study(models, measures="hessian"))
     with pytest.raises(ValueError, match="metrics are read along checkpoints"):
         StudyConfig.model_validate(tiny_study(models, metrics="json:dumps"))
-    with pytest.raises(ValueError, match="'weight_norm' or 'hessian'"):
+    with pytest.raises(ValueError, match="'weight_norm', 'hessian' or 'outputs'"):
         study(models, measures="norm")
 
 
