@@ -74,7 +74,22 @@ def test_every_checkpoint_up_to_the_last_is_watched_by_both_alarms(run, event, m
     )
     assert seen["first"]["both"].reading == "swapped"
     assert seen["first"]["both"].step > 15
+    assert seen["first"]["announced"] == seen["first"]["both"]
+    assert seen["first"]["swapped"].reading == "swapped"
     assert seen["first"]["llc"] is None
+
+
+@pytest.mark.parametrize(("moving", "sign"), [("swapped", 1), ("llc", -1)])
+def test_only_a_fall_on_swapped_pairs_announces_grokking(run, monkeypatch, moving, sign):
+    def readings(of, step):
+        at = {name: 10.0 + 0.3 * math.sin(k * step) for name, k in (("llc", 7.0), ("swapped", 9.0))}
+        at[moving] += sign * 5.0 * (step >= 15)
+        return {"loss": Reading(0.1)} | {name: Reading(value, 0.3) for name, value in at.items()}
+
+    monkeypatch.setitem(benchmark.EXAMPLE, "readings", readings)
+    seen = benchmark.watched(run, 22)["first"]
+    assert seen["both"].reading == moving
+    assert seen["announced"] is None
 
 
 def gaussian_excess(run, samples, nbeta, gamma):
