@@ -203,6 +203,9 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
     assert arms["own"]["achieved"] == pytest.approx(arms["loss"]["achieved"])
     assert len(list((tmp_path / "weights.proof").glob("*-*.json"))) == 6
     assert "over permuted" in run(*proof).stdout
+    longer = run(*proof, "--steps", 6)
+    assert longer.exit_code == 1
+    assert "arms of other trained_with" in " ".join(longer.stderr.split())
     weighted = [*TRAIN, "--weights", "weights.parquet"]
     weighted[weighted.index("decoder")] = "weighted"
     weighted[weighted.index("--data") + 1] = both

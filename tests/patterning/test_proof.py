@@ -121,8 +121,11 @@ def test_what_was_trained_is_kept(tmp_path, regression, made):
     np.testing.assert_array_equal(out["value"], whole["value"])
     assert "data_fingerprint" in json.loads((tmp_path / "proof.json").read_text())
     other = pattern(regression.tree(draws=2000), {"prose": -0.01})
-    with pytest.raises(ValueError, match="other weights"):
+    with pytest.raises(ValueError, match="arms of other weights"):
         verify(other, train, regression.measured, out=tmp_path)
+    longer = {"steps": 200}
+    with pytest.raises(ValueError, match="arms of other trained_with"):
+        verify(made, train, regression.measured, out=tmp_path, trained_with=longer)
 
 
 def test_wrong_input_is_told_before_the_second_training(made):

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from creode.diagnostics.excess import posterior_dataset
 from creode.generalization.shift import named_observables
 from creode.patterning.effects import Effects, effects
-from creode.patterning.solvers import Convex, MinimumNorm, OutOfReachError
+from creode.patterning.solvers import Convex, MinimumNorm
 from creode.patterning.weights import SampleWeights
 from creode.response.provenance import PROVENANCE
 from creode.response.replicates import Observable
@@ -241,6 +241,3 @@ def _refuse_unresolved(given: _Problem, predicted: xr.Dataset, target: Mapping[s
             f"{'At least' if vague else 'About'} {needed:.0f} times as many draws would do, or "
             "groups of samples, whose effects are larger."
         )
-
-
-__all__ = ["Constraint", "OutOfReachError", "Pattern", "UnresolvedError", "pattern"]

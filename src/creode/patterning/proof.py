@@ -41,6 +41,7 @@ def verify(
     *,
     seeds: Sequence[int] = range(5),
     out: str | Path | None = None,
+    trained_with: Mapping[str, Any] | None = None,
     on_arm: OnArm | None = None,
 ) -> xr.Dataset:
     """Retrain with the weights, without, and with them permuted; compare with what was predicted.
@@ -54,6 +55,8 @@ def verify(
         seeds: at least two; an interval over fewer than five is very wide.
         out: a directory in which every finished arm is kept; called again with the same weights,
             seeds that are there are not trained again.
+        trained_with: what `train` does, as plain values, so that a directory whose arms were
+            trained otherwise is refused.
         on_arm: called with (arms done, arms in all).
 
     Returns:
@@ -66,12 +69,12 @@ def verify(
 
     Raises:
         ValueError: fewer than two seeds; measures that differ between arms, are not finite or have
-            nothing that was aimed at; a directory made with other weights.
+            nothing that was aimed at; a directory made with other weights or another training.
     """
     chosen = [int(seed) for seed in seeds]
     if len(chosen) < 2 or len(set(chosen)) < len(chosen):
         raise ValueError(f"at least two different seeds are needed, got {chosen}.")
-    folder = None if out is None else _Arms(Path(out), pattern)
+    folder = None if out is None else _Arms(Path(out), pattern, trained_with)
     wanted = pattern.effect["wanted"].fillna(0.0)
     aimed = [str(name) for name in wanted["observable"].values[wanted.values != 0]]
     rows: dict[tuple[str, int], dict[str, float]] = {}
@@ -176,16 +179,26 @@ def _failure(one: xr.Dataset) -> str:
 class _Arms:
     """Finished arms in a directory."""
 
-    def __init__(self, place: Path, pattern: Pattern) -> None:
+    def __init__(
+        self, place: Path, pattern: Pattern, trained_with: Mapping[str, Any] | None
+    ) -> None:
         self._place = place
         place.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256(pattern.weights.values.tobytes()).hexdigest()
-        about = {"weights": digest, "data_fingerprint": pattern.weights.fingerprint}
+        about = {
+            "weights": digest,
+            "data_fingerprint": pattern.weights.fingerprint,
+            "trained_with": None if trained_with is None else dict(trained_with),
+        }
         record = place / "proof.json"
+        about = json.loads(json.dumps(about))  # as a file has it
         if record.exists():
-            if json.loads(record.read_text()) != about:
+            there = json.loads(record.read_text())
+            differing = [name for name, value in about.items() if there.get(name) != value]
+            if differing:
                 raise ValueError(
-                    f"{place} holds arms trained with other weights; give another directory."
+                    f"{place} holds arms of other {' and '.join(differing)}; give another "
+                    "directory."
                 )
         else:
             self._put(record, about)

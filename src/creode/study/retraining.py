@@ -7,13 +7,14 @@ Not here: the arms, what they show (patterning/proof.py), the trainer (training/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 from torch import Tensor, nn
 
+from creode.fingerprint import model_fingerprint
 from creode.patterning import Pattern, verify
 from creode.patterning.proof import OnArm
 from creode.sampling.block import unit_losses
@@ -81,7 +82,16 @@ def retrain(
             name: float(one.total.double().sum() / one.count.sum()) for name, one in losses.items()
         }
 
-    return verify(made, arm, measured, seeds=seeds, out=out, on_arm=on_arm)
+    asked = asdict(training)
+    del asked["seed"]
+    trained_with = {
+        "model": model_fingerprint(start),
+        "config": asked,
+        "probes": {name: samples.fingerprint() for name, samples in probes.items()},
+    }
+    return verify(
+        made, arm, measured, seeds=seeds, out=out, trained_with=trained_with, on_arm=on_arm
+    )
 
 
 def proof_records(proof: xr.Dataset) -> list[dict[str, Any]]:
