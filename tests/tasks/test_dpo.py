@@ -110,6 +110,9 @@ def test_the_reference_is_read_without_dropout_and_left_as_it_came():
     before = copy.deepcopy(reference.state_dict())
     one, two = (with_reference(pairs(), reference) for _ in range(2))
     assert torch.equal(one.columns["ref_chosen_logps"], two.columns["ref_chosen_logps"])
+    calm = copy.deepcopy(reference).eval()
+    wanted = torch.stack([answer_alone(calm, one, row, "chosen") for row in range(len(one))])
+    torch.testing.assert_close(one.columns["ref_chosen_logps"], wanted.detach())
     assert all(module.training for module in reference.modules())
     assert all(torch.equal(before[name], value) for name, value in reference.state_dict().items())
 

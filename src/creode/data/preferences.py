@@ -130,11 +130,13 @@ def load_preferences(
 def swap_answers(samples: Samples, which: Tensor) -> Samples:
     """The pairs with chosen and rejected exchanged where `which` (N,) is True.
 
+    Log-probabilities of a reference go with their answers, and a margin changes its sign.
+
     Raises:
         ValueError: the samples are no pairs, or which is of another shape.
     """
     columns = dict(samples.columns)
-    chosen = [name for name in columns if name.startswith("chosen_")]
+    chosen = [name for name in columns if name.startswith(("chosen_", "ref_chosen_"))]
     if not chosen:
         raise ValueError(
             f"{samples.source} has the columns {sorted(columns)}: no pairs, whose answers could be "
@@ -146,7 +148,7 @@ def swap_answers(samples: Samples, which: Tensor) -> Samples:
             f"{tuple(which.shape)}."
         )
     for name in chosen:
-        other = name.replace("chosen_", "rejected_", 1)
+        other = name.replace("chosen_", "rejected_")
         there = which.view(-1, *[1] * (columns[name].ndim - 1))
         first, second = columns[name], columns[other]
         columns[name] = torch.where(there, second, first)

@@ -3,6 +3,7 @@
 from creode.patterning.pattern import Pattern, UnresolvedError, pattern
 from creode.patterning.proof import verify
 from creode.patterning.solvers import Convex, MinimumNorm, OutOfReachError
+from creode.patterning.swapping import Swapped, swap_negative
 from creode.patterning.weights import SampleWeights
 
 __all__ = [
@@ -11,7 +12,9 @@ __all__ = [
     "OutOfReachError",
     "Pattern",
     "SampleWeights",
+    "Swapped",
     "UnresolvedError",
     "pattern",
+    "swap_negative",
     "verify",
 ]
