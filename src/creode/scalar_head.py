@@ -1,19 +1,24 @@
 """A scalar read at the last token of a language model: what a reward model is.
 
-Here: the head, on transformers' models and this package's decoders.
-Not here: the loss (tasks/reward.py).
+Here: the head, on transformers' models and this package's decoders; a directory of the latter.
+Not here: the loss (tasks/reward.py), other directories of models (models.py).
 Dimensions: B sequences, T tokens, D width.
 """
 
 from __future__ import annotations
 
 import copy
+import json
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from creode.tasks.forward import accepted_by
+
+HEAD_TYPE = "creode-scalar-head"  # model_type of a directory of a head on a decoder
 
 
 class ScalarHead(nn.Module):
@@ -77,3 +82,43 @@ class ScalarHead(nn.Module):
             last = hidden.gather(1, end[:, None, None].expand(-1, 1, hidden.shape[2]))[:, 0]
         scalar: Tensor = self.score(last)
         return scalar
+
+    def save(self, directory: str | Path) -> None:
+        """Write config.json and model.safetensors of a head on a `Decoder`.
+
+        Raises:
+            TypeError: another backbone, whose directory this package cannot write.
+        """
+        from safetensors.torch import save_file
+
+        from creode.testbeds.decoder import Decoder
+
+        if not isinstance(self.backbone, Decoder):
+            raise TypeError(
+                f"a head on {type(self.backbone).__name__} has no directory of its own; train "
+                "transformers' AutoModelForSequenceClassification with num_labels=1 instead."
+            )
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: p.detach().contiguous() for name, p in self.named_parameters()}
+        save_file(weights, folder / "model.safetensors")
+        record = {"model_type": HEAD_TYPE, **asdict(self.backbone.config)}
+        (folder / "config.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: str | Path) -> ScalarHead:
+        """The head written by `save`, in the dtype it was saved in, in eval mode.
+
+        Raises:
+            ValueError: the directory is no head's, or its weights do not fit.
+        """
+        from creode.models import load_weights
+        from creode.testbeds.decoder import Decoder, DecoderConfig
+
+        folder = Path(directory)
+        record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if record.pop("model_type", None) != HEAD_TYPE:
+            raise ValueError(f"{folder} is no directory of a head that ScalarHead.save wrote.")
+        head = cls.of(Decoder(DecoderConfig(**record)))
+        load_weights(head, folder)
+        return head.eval()
