@@ -64,9 +64,9 @@ def retrain(
     start = load_study_model(study, found[last])
     first = next(iter(found.values()))
     source = study.model if first is None else first.path
-    data = study.data.load(source)
+    data = study.load(study.data, source)
     made.weights.check_data(data)
-    probes = {name: probe.load(source) for name, probe in study.probes.items()}
+    probes = {name: study.load(probe, source) for name, probe in study.probes.items()}
     task = study.build_task()
 
     def arm(weights: Tensor | None, seed: int) -> nn.Module:
