@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from creode.diagnostics.excess import posterior_dataset
 from creode.generalization.shift import named_observables
 from creode.patterning.effects import Effects, effects
+from creode.patterning.explanations import explain, trivial_features
 from creode.patterning.solvers import Convex, MinimumNorm
 from creode.patterning.weights import SampleWeights
 from creode.response.provenance import PROVENANCE
@@ -53,10 +54,15 @@ class Pattern:
     effect: by observable `wanted` (NaN where it is only watched), `predicted` and its error
     `predicted_se`, `p`, cross-fitted, and `fitted`, what the draws they were made from say, all in
     the unit of the observable; attributes say what made them. ok, reasons: of the draws.
+    explained: by explanation the same `predicted`, `predicted_se`, `p` of the weights that length,
+    loss level, or another feature alone would give, `r2`, how much of these weights they are, and
+    `beyond`, `beyond_se`, what these weights do besides. explanations: those weights, by name.
     """
 
     weights: SampleWeights
     effect: xr.Dataset
+    explained: xr.Dataset
+    explanations: Mapping[str, SampleWeights]
 
 
 def pattern(
@@ -69,6 +75,7 @@ def pattern(
     observables: Sequence[str] | Mapping[str, Observable] | None = None,
     groups: ArrayLike | None = None,
     sample_ids: Sequence[str] | None = None,
+    features: Mapping[str, ArrayLike] | None = None,
 ) -> Pattern:
     """Weights of mean 1 on the samples of a probe that move observables as wanted.
 
@@ -83,6 +90,8 @@ def pattern(
             are neither in `target` nor in `keep` are watched.
         groups: a label (N,) a sample, such as its domain: samples of a group weigh alike.
         sample_ids: names (N,) of samples for the file; their positions if not given.
+        features: by name, labels such as domains (strings or whole numbers) or floats (N,), for
+            explanations besides "length" and "loss", the loss level at w*.
 
     Returns:
         `Pattern`.
@@ -99,10 +108,13 @@ def pattern(
     member, labels = _grouped(groups, found.replicates.shape[-1])
     given = _Problem(found, wanted, aimed, member)
     constraint = given.settled(constraint or Convex())
-    predicted = given.cross_fitted(constraint)
+    by_fold = given.by_fold(constraint)
+    predicted = given.told(by_fold)
     _refuse_unresolved(given, predicted, target)
     r = given.solve(constraint, np.ones(found.replicates.shape[:2], bool))
     rho = 1 + r[member]
+    known_of_units = trivial_features(draws, on) | dict(features or {})
+    explained = explain(found, rho, [1 + one[member] for one in by_fold], known_of_units)
     effect = predicted.assign(
         wanted=("observable", np.where(aimed, wanted, np.nan)),
         fitted=("observable", found.mean @ (rho - 1)),
@@ -120,7 +132,15 @@ def pattern(
         ids=None if sample_ids is None else tuple(map(str, sample_ids)),
         groups=None if groups is None else tuple(str(labels[m]) for m in member),
     )
-    return Pattern(weights=weights, effect=effect)
+    return Pattern(
+        weights=weights,
+        effect=effect,
+        explained=explained.reading,
+        explanations={
+            name: replace(weights, values=fitted, groups=None)
+            for name, fitted in explained.fitted.items()
+        },
+    )
 
 
 def _known(
@@ -170,7 +190,7 @@ class _Problem:
     def __init__(
         self, found: Effects, wanted: Array, aimed: NDArray[np.bool_], member: NDArray[np.int64]
     ) -> None:
-        self.found, self._wanted, self._aimed = found, wanted, aimed
+        self.found, self._wanted, self._aimed, self._member = found, wanted, aimed, member
         self.sizes = np.bincount(member).astype(np.float64)
         by_group = np.zeros((*found.replicates.shape[:-1], len(self.sizes)))
         for index in np.ndindex(*found.replicates.shape[:-1]):
@@ -182,16 +202,13 @@ class _Problem:
         mean = self.by_group[replicates].mean(0)[self._aimed]
         return constraint.solve(mean, self._wanted[self._aimed], self.sizes)
 
-    def cross_fitted(self, constraint: Constraint) -> xr.Dataset:
+    def by_fold(self, constraint: Constraint) -> list[Array]:
+        """r (M,) of each fold, made of what it learns from."""
+        return [self.solve(constraint, learned) for learned, _ in self.found.folds]
+
+    def told(self, by_fold: Sequence[Array]) -> xr.Dataset:
         """The effect of weights read from draws that had no part in them: predicted, _se, p."""
-        values = np.empty((*self.by_group.shape[:2], self.by_group.shape[2]))
-        for learned, judged in self.found.folds:
-            values[judged] = self.by_group[judged] @ self.solve(constraint, learned)
-        dims = ("chain", "block", "observable")
-        out = estimate(
-            xr.DataArray(values, dims=dims, coords={"observable": list(self.found.names)}),
-            "predicted",
-        )
+        out = estimate(self.found.judged([r[self._member] for r in by_fold]), "predicted")
         p = p_value(out["predicted"], out["predicted_se"], out["predicted_dof"])
         return out.drop_vars("predicted_dof").assign(p=p)
 
@@ -202,7 +219,7 @@ class _Problem:
         scale = np.sqrt((self.found.mean**2).mean(1) * self.found.mean.shape[1])[self._aimed]
         missed = []
         for ridge in RIDGES:
-            out = self.cross_fitted(MinimumNorm(ridge=ridge))["predicted"].values
+            out = self.told(self.by_fold(MinimumNorm(ridge=ridge)))["predicted"].values
             error = (out - self._wanted)[self._aimed] / np.maximum(scale, 1e-300)
             missed.append(float((error**2).sum()))
         return replace(constraint, ridge=RIDGES[int(np.argmin(missed))])
