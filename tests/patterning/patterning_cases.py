@@ -37,7 +37,8 @@ class Quadratics:
         rows = [chi.mean(0), *(chi[s].mean(0) for s in SPLITS.values())]
         return self.nbeta / len(self.g) * np.array(rows)
 
-    def tree(self, draws=400, seed=0, chains=4):
+    def tree(self, draws=400, seed=0, chains=4, tokens=None):
+        """Draws with every loss; as those of samples of `tokens` tokens if told."""
         rng = np.random.default_rng(seed)
         scale = 1 / np.sqrt(self.nbeta * self.h + self.gamma)
         w = rng.standard_normal((chains, draws, len(self.h))) * scale
@@ -45,6 +46,8 @@ class Quadratics:
         phi = {"loss": losses.mean(-1)}
         phi |= {name: losses[..., split].mean(-1) for name, split in SPLITS.items()}
         tree = quadratic_tree(w, self.h, gamma=self.gamma, nbeta=self.nbeta)
+        if tokens:
+            losses = losses.reshape(*losses.shape[:2], -1, tokens)
         return with_responses(tree, {"train": losses}, phi)
 
     def losses(self, w):

@@ -171,6 +171,20 @@ def test_an_explanation_has_an_arm_of_its_own(tmp_path, regression):
     assert len(list(tmp_path.glob("*-*.json"))) == 10
 
 
+def test_weights_on_tokens_are_proved(regression):
+    made = pattern(regression.tree(draws=500, tokens=4), WISH, units="token")
+
+    def train(weights, seed):
+        if weights is None:
+            return regression.minimum(np.ones(40))
+        assert weights.shape == (10, 4)
+        return regression.minimum(weights.numpy().ravel())
+
+    out = verify(made, train, regression.measured, seeds=[0, 1])
+    assert float(out["achieved"].sel(observable="code")) == pytest.approx(WISH["code"], rel=0.2)
+    assert abs(float(out["moved_by_chance"].sel(observable="code"))) < 0.2 * abs(WISH["code"])
+
+
 def test_explanations_may_be_asked_for_later(tmp_path, regression):
     tree = regression.tree(draws=500)
     level = np.random.default_rng(0).normal(size=(2, 40))

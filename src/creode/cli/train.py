@@ -50,7 +50,7 @@ def train(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     length: LengthOpt = 128,
     limit: LimitOpt = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Weights on the sequences, of `creode pattern`.")
+        Path | None, typer.Option(help="Weights on sequences or tokens, of `creode pattern`.")
     ] = None,
     seed: SeedOpt = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
@@ -71,9 +71,9 @@ def train(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     samples = source.load(model or "")
     rho = None
     if weights is not None:
-        from creode.patterning import SampleWeights
+        from creode.patterning import load_weights
 
-        chosen = SampleWeights.load(weights)
+        chosen = load_weights(weights)
         chosen.check_data(samples)
         rho = chosen.tensor()
     config = TrainingConfig(

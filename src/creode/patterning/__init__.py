@@ -4,6 +4,7 @@ from creode.patterning.pattern import Pattern, UnresolvedError, pattern
 from creode.patterning.proof import verify
 from creode.patterning.solvers import Convex, MinimumNorm, OutOfReachError
 from creode.patterning.swapping import Swapped, swap_negative
+from creode.patterning.token_weights import TokenWeights, load_weights
 from creode.patterning.weights import SampleWeights
 
 __all__ = [
@@ -13,7 +14,9 @@ __all__ = [
     "Pattern",
     "SampleWeights",
     "Swapped",
+    "TokenWeights",
     "UnresolvedError",
+    "load_weights",
     "pattern",
     "swap_negative",
     "verify",

@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from creode.diagnostics.excess import posterior_dataset, probe_dataset
 from creode.geometry import llc
@@ -59,6 +59,25 @@ class Effects(NamedTuple):
             judged[(i, slice(None)) if chains > 1 else (0, i)] = True
             out.append((~judged, judged))
         return out
+
+    def by_unit(self, name: str, values: ArrayLike) -> NDArray[np.generic]:
+        """What is known of samples or of tokens, as one value (N,) a unit that is weighed.
+
+        Raises:
+            ValueError: another shape than (samples,) or that of the mask.
+        """
+        given = np.asarray(values)
+        if given.shape == self.mask.shape:
+            return given[self.mask]
+        if given.shape == (len(self.mask),):
+            return given[np.nonzero(self.mask)[0]]
+        needed = " or ".join(
+            str(shape) for shape in dict.fromkeys([(len(self.mask),), self.mask.shape])
+        )
+        raise ValueError(
+            f"{name} need one label a sample{' or token' if self.mask.ndim > 1 else ''}, {needed}; "
+            f"got shape {given.shape}."
+        )
 
     def judged(self, changes: Sequence[Array]) -> xr.DataArray:
         """What changes ρ − 1 do, each fold's (N,) read from what the fold was not made of.

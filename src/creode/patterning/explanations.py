@@ -123,7 +123,8 @@ def _columns(name: str, values: ArrayLike, count: int) -> Array:
             f"the feature {name!r} has {len(labels)} labels, more than the {MOST_LABELS} that are "
             "fitted; give numbers as floats, or fewer labels."
         )
-    return np.eye(len(labels))[member][:, 1:]
+    one_hot: Array = np.eye(len(labels))[member][:, 1:]
+    return one_hot
 
 
 def _spline(x: Array) -> Array:
@@ -149,15 +150,14 @@ def _fitted(columns: Array, rho: Array) -> Array:
     rho_hat = _predicted(columns, rho, columns)
     if rho.min() >= 0:
         rho_hat = np.maximum(rho_hat, 0.0)
-    return rho_hat / rho_hat.mean()
+    return np.asarray(rho_hat / rho_hat.mean())
 
 
 def _predicted(columns: Array, rho: Array, at: Array) -> Array:
     """The least-squares fit of ρ on columns, with an intercept, at others."""
     centre = columns.mean(0)
     slope = np.linalg.lstsq(columns - centre, rho - rho.mean(), rcond=None)[0]
-    value: Array = rho.mean() + (at - centre) @ slope
-    return value
+    return np.asarray(rho.mean() + (at - centre) @ slope)
 
 
 def _unseen_r2(columns: Array, rho: Array, sample: NDArray[np.int64]) -> float:

@@ -10,7 +10,7 @@ Not here: effects (effects.py), solvers (solvers.py), the file of weights (weigh
 with them (proof.py).
 Source: arXiv:2601.13548. Deviation: cross-fitted predictions; the pseudo-inverse is one of two
 solvers.
-Dimensions: C chains, b blocks, K observables, N samples, M groups.
+Dimensions: C chains, b blocks, K observables, N samples or tokens, M groups.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -25,9 +26,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from creode.diagnostics.excess import posterior_dataset
 from creode.generalization.shift import named_observables
-from creode.patterning.effects import Effects, effects
+from creode.patterning.effects import Effects, Units, effects
 from creode.patterning.explanations import explain, trivial_features
 from creode.patterning.solvers import Convex, MinimumNorm
+from creode.patterning.token_weights import TokenWeights
 from creode.patterning.weights import SampleWeights
 from creode.response.provenance import PROVENANCE
 from creode.response.replicates import Observable
@@ -59,25 +61,26 @@ class Pattern:
     `beyond`, `beyond_se`, what these weights do besides. explanations: those weights, by name.
     """
 
-    weights: SampleWeights
+    weights: SampleWeights | TokenWeights
     effect: xr.Dataset
     explained: xr.Dataset
-    explanations: Mapping[str, SampleWeights]
+    explanations: Mapping[str, SampleWeights | TokenWeights]
 
 
-def pattern(
+def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
     draws: xr.DataTree,
     target: Mapping[str, float],
     constraint: Constraint | None = None,
     *,
     on: str = "train",
+    units: Units = "sample",
     keep: Sequence[str] = (),
     observables: Sequence[str] | Mapping[str, Observable] | None = None,
     groups: ArrayLike | None = None,
     sample_ids: Sequence[str] | None = None,
     features: Mapping[str, ArrayLike] | None = None,
 ) -> Pattern:
-    """Weights of mean 1 on the samples of a probe that move observables as wanted.
+    """Weights of mean 1 on the samples, or tokens, of a probe that move observables as wanted.
 
     Args:
         draws: one posterior's tree.
@@ -85,13 +88,15 @@ def pattern(
         constraint: `Convex` (the default): weights not negative, with a least share of effective
             samples; or `MinimumNorm`: the pseudo-inverse, with a ridge chosen by cross-validation.
         on: the probe that holds the training data, or samples that stand for it.
+        units: what has a weight of its own: a "sample", or each "token" that counts.
         keep: observables that are to stay where they are.
         observables: those that are known here, as of `creode.shift`; all recorded ones. Those that
             are neither in `target` nor in `keep` are watched.
-        groups: a label (N,) a sample, such as its domain: samples of a group weigh alike.
+        groups: a label a sample (N,), such as its domain, or a token (N, T): those of a group weigh
+            alike.
         sample_ids: names (N,) of samples for the file; their positions if not given.
-        features: by name, labels such as domains (strings or whole numbers) or floats (N,), for
-            explanations besides "length" and "loss", the loss level at w*.
+        features: by name, labels such as domains (strings or whole numbers) or floats, shaped as
+            groups, for explanations besides "length" and "loss", the loss level at w*.
 
     Returns:
         `Pattern`.
@@ -102,10 +107,10 @@ def pattern(
         UnresolvedError: the draws are too few.
     """
     known = _known(draws, target, keep, observables)
-    found = effects(draws, on, known)
+    found = effects(draws, on, known, units)
     wanted = np.array([float(target.get(name, 0.0)) for name in found.names])
     aimed = np.array([name in target or name in keep for name in found.names])
-    member, labels = _grouped(groups, found.replicates.shape[-1])
+    member, labels = _grouped(groups, found)
     given = _Problem(found, wanted, aimed, member)
     constraint = given.settled(constraint or Convex())
     by_fold = given.by_fold(constraint)
@@ -113,7 +118,9 @@ def pattern(
     _refuse_unresolved(given, predicted, target)
     r = given.solve(constraint, np.ones(found.replicates.shape[:2], bool))
     rho = 1 + r[member]
-    known_of_units = trivial_features(draws, on) | dict(features or {})
+    known_of_units: dict[str, NDArray[Any]] = dict(trivial_features(draws, on, units))
+    for name, values in (features or {}).items():
+        known_of_units[name] = found.by_unit(f"features of {name!r}", values)
     explained = explain(found, rho, [1 + one[member] for one in by_fold], known_of_units)
     effect = predicted.assign(
         wanted=("observable", np.where(aimed, wanted, np.nan)),
@@ -123,22 +130,27 @@ def pattern(
     )
     made_by = posterior_dataset(draws).attrs
     effect.attrs = {name: made_by[name] for name in PROVENANCE if name in made_by} | {
-        "on": on, "constraint": repr(constraint), "num_groups": len(labels),
+        "on": on, "units": units, "constraint": repr(constraint), "num_groups": len(labels),
         "creode_version": __version__,
     }  # fmt: skip
-    weights = SampleWeights(
-        values=rho,
-        fingerprint=found.fingerprint,
-        ids=None if sample_ids is None else tuple(map(str, sample_ids)),
-        groups=None if groups is None else tuple(str(labels[m]) for m in member),
-    )
+    about: dict[str, Any] = {
+        "fingerprint": found.fingerprint,
+        "ids": None if sample_ids is None else tuple(map(str, sample_ids)),
+        "groups": None if groups is None else tuple(str(labels[m]) for m in member),
+    }
+    weights: SampleWeights | TokenWeights
+    if units == "token":
+        placed = np.full(found.mask.shape, np.nan)
+        placed[found.mask] = rho
+        weights = TokenWeights(values=placed, **about)
+    else:
+        weights = SampleWeights(values=rho, **about)
     return Pattern(
         weights=weights,
         effect=effect,
         explained=explained.reading,
         explanations={
-            name: replace(weights, values=fitted, groups=None)
-            for name, fitted in explained.fitted.items()
+            name: weights.with_values(fitted) for name, fitted in explained.fitted.items()
         },
     )
 
@@ -170,15 +182,14 @@ def _known(
     return known
 
 
-def _grouped(groups: ArrayLike | None, count: int) -> tuple[NDArray[np.int64], NDArray[np.generic]]:
-    """Which group (N,) each sample is in, and the groups' labels."""
+def _grouped(
+    groups: ArrayLike | None, found: Effects
+) -> tuple[NDArray[np.int64], NDArray[np.generic]]:
+    """Which group (N,) each unit is in, and the groups' labels."""
     if groups is None:
-        each = np.arange(count, dtype=np.int64)
+        each = np.arange(found.replicates.shape[-1], dtype=np.int64)
         return each, each
-    given = np.asarray(groups)
-    if given.shape != (count,):
-        raise ValueError(f"groups need one label a sample, ({count},); got shape {given.shape}.")
-    labels, member = np.unique(given, return_inverse=True)
+    labels, member = np.unique(found.by_unit("groups", groups), return_inverse=True)
     if len(labels) < 2:
         raise ValueError(f"all samples are of one group, {labels[0]!r}: nothing can be weighed.")
     return member.astype(np.int64), labels

@@ -27,14 +27,14 @@ import xarray as xr
 from torch import Tensor
 
 from creode.patterning.pattern import Pattern
-from creode.patterning.weights import SampleWeights
+from creode.patterning.weights import Weights
 from creode.version import __version__
 
 ARMS = ("patterned", "uniform", "permuted")
 LEVEL = 0.95
 ALIKE = 1e-9  # weights that differ by less do not differ
 
-Train = Callable[[Tensor | None, int], Any]  # (loss weights (N,) or None, seed) to a trained model
+Train = Callable[[Tensor | None, int], Any]  # (loss weights or None, seed) to a trained model
 Measure = Callable[[Any], Mapping[str, float]]  # a trained model to numbers by observable
 WeightsOf = Callable[[int], Tensor | None]  # a seed to an arm's weights
 OnArm = Callable[[int, int], None]  # arms done, arms in all
@@ -55,8 +55,9 @@ def verify(
 
     Args:
         pattern: of `creode.pattern`.
-        train: from weights (None: all equal) and a seed to a trained model. The seed fixes start
-            and batch order, so that only the weights differ between the arms of one seed.
+        train: from weights, of samples (N,) or tokens (N, T) (None: all equal), and a seed to a
+            trained model. The seed fixes start and batch order, so that only the weights differ
+            between the arms of one seed.
         measure: from a trained model to numbers by observable; names that the pattern predicts are
             compared with its predictions, others are watched.
         seeds: at least two; an interval over fewer than five is very wide.
@@ -136,7 +137,7 @@ def _explained(pattern: Pattern, names: Sequence[str]) -> dict[str, WeightsOf]:
     taken = [name for name in names if name in ARMS]
     if taken:
         raise ValueError(f"{taken} are arms already; give the features other names.")
-    alike = [name for name in names if np.ptp(known[name].values) < ALIKE]
+    alike = [name for name in names if np.ptp(known[name].flat) < ALIKE]
     if alike:
         raise ValueError(
             f"{alike} weigh all samples alike, as the uniform arm does; leave them out."
@@ -209,7 +210,7 @@ def _failure(one: xr.Dataset) -> str:
     return f"{name} is not told from the permuted arm: {gap}"
 
 
-def _digest(weights: SampleWeights) -> str:
+def _digest(weights: Weights) -> str:
     return hashlib.sha256(weights.values.tobytes()).hexdigest()
 
 
