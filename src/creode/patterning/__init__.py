@@ -5,6 +5,7 @@ from creode.patterning.proof import verify
 from creode.patterning.solvers import Convex, MinimumNorm, OutOfReachError
 from creode.patterning.swapping import Swapped, swap_negative
 from creode.patterning.token_weights import TokenWeights, load_weights
+from creode.patterning.trainer_weights import TrainerWeights
 from creode.patterning.weights import SampleWeights
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "SampleWeights",
     "Swapped",
     "TokenWeights",
+    "TrainerWeights",
     "UnresolvedError",
     "load_weights",
     "pattern",

@@ -154,21 +154,23 @@ def train(
     )
 
 
-def weighted_loss(losses: Losses, rho: Tensor | None = None) -> Tensor:
+def weighted_loss(losses: Losses, rho: Tensor | None = None, count: Tensor | None = None) -> Tensor:
     """Σ ρ ℓ / Σ c over a batch, nats per unit; ρ has mean 1 over the data, None: 1.
 
     Args:
         losses: (B,) or (B, T).
         rho: (B,), or (B, T), NaN exactly where a token does not count.
+        count: Σ c, (), of the larger batch that this one is part of; None: of this one.
 
     Raises:
         ValueError: weights on tokens for losses of another shape or another mask.
     """
-    total, count = losses.total, losses.count
+    total = losses.total
+    count = losses.count.sum() if count is None else count.to(total)
     if rho is None:
-        return total.sum() / count.sum()
+        return total.sum() / count
     if rho.ndim == 1:
-        return (rho.to(total) * total).sum() / count.sum()
+        return (rho.to(total) * total).sum() / count
     if rho.shape != losses.values.shape:
         raise ValueError(
             f"the weights on tokens have shape {tuple(rho.shape)} a batch and the losses "
@@ -182,7 +184,7 @@ def weighted_loss(losses: Losses, rho: Tensor | None = None) -> Tensor:
             f"count and have none, {idle} have one and do not count (NaN is none). They were made "
             "for another task or other labels."
         )
-    return (rho.nan_to_num().to(total) * losses.values).sum() / count.sum()
+    return (rho.nan_to_num().to(total) * losses.values).sum() / count
 
 
 def _scaled(weights: Tensor, num_samples: int) -> Tensor:
