@@ -234,6 +234,13 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
     runs = [tmp_path / name / "training.json" for name in ("decoder", "weighted", "by_token")]
     recorded = [json.loads(one.read_text())["weights"]["fingerprint"] for one in runs]
     assert len(set(recorded)) == 3
+    turned = ["corpus:logs,brackets" if option == both else option for option in weighted]
+    turned[turned.index("weighted")] = "turned"
+    told = " ".join(run(*turned).stderr.split())
+    assert "these weights were made for other samples than those of" in told
+    assert not (tmp_path / "turned").exists()
+    turned[turned.index("weights.parquet")] = "weighted/training.json"
+    assert "is no Parquet file of weights" in " ".join(run(*turned).stderr.split())
     weighted[weighted.index("--limit") + 1] = 63
     other = run(*weighted)
     assert other.exit_code == 1

@@ -2,6 +2,7 @@
 
 from creode.patterning.pattern import Pattern, UnresolvedError, pattern
 from creode.patterning.proof import verify
+from creode.patterning.singular import SingularResponseError
 from creode.patterning.solvers import Convex, MinimumNorm, OutOfReachError
 from creode.patterning.swapping import Swapped, swap_negative
 from creode.patterning.token_weights import TokenWeights, load_weights
@@ -14,6 +15,7 @@ __all__ = [
     "OutOfReachError",
     "Pattern",
     "SampleWeights",
+    "SingularResponseError",
     "Swapped",
     "TokenWeights",
     "TrainerWeights",

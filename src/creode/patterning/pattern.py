@@ -28,7 +28,8 @@ from creode.diagnostics.excess import posterior_dataset
 from creode.generalization.shift import named_observables
 from creode.patterning.effects import Effects, Units, effects
 from creode.patterning.explanations import explain, trivial_features
-from creode.patterning.solvers import Convex, MinimumNorm
+from creode.patterning.singular import refuse_singular
+from creode.patterning.solvers import Convex, MinimumNorm, OutOfReachError
 from creode.patterning.token_weights import TokenWeights
 from creode.patterning.weights import SampleWeights
 from creode.response.provenance import PROVENANCE
@@ -40,6 +41,7 @@ Array = NDArray[np.float64]
 Constraint = Convex | MinimumNorm
 
 RIDGES = (0.0, 1e-3, 1e-2, 0.1, 0.3, 1.0)
+LEAST_EFFECTIVE = 0.01  # share of the samples, whatever the constraint
 LEAST_Z = 2.0  # standard errors by which each wanted change must be told from none
 ENOUGH_Z = 3.0  # what more draws are counted for
 PLAUSIBLE_Z = 0.5  # below, chance decides what was seen: more draws are counted from here
@@ -103,7 +105,9 @@ def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
 
     Raises:
         ValueError: no such probe or observable, or settings that do not fit together.
-        OutOfReachError: the constraint leaves no such weights.
+        OutOfReachError: the constraint leaves no such weights, or none that leave a hundredth of
+            the samples effective.
+        SingularResponseError: observables answer to the data alike, and are to move apart.
         UnresolvedError: the draws are too few.
     """
     known = _known(draws, target, keep, observables)
@@ -112,12 +116,14 @@ def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
     aimed = np.array([name in target or name in keep for name in found.names])
     member, labels = _grouped(groups, found)
     given = _Problem(found, wanted, aimed, member)
+    given.refuse_singular()
     constraint = given.settled(constraint or Convex())
     by_fold = given.by_fold(constraint)
     predicted = given.told(by_fold)
     _refuse_unresolved(given, predicted, target)
     r = given.solve(constraint, np.ones(found.replicates.shape[:2], bool))
     rho = 1 + r[member]
+    _refuse_few(rho)
     known_of_units: dict[str, NDArray[Any]] = dict(trivial_features(draws, on, units))
     for name, values in (features or {}).items():
         known_of_units[name] = found.by_unit(f"features of {name!r}", values)
@@ -208,6 +214,12 @@ class _Problem:
             by_group[index] = np.bincount(member, found.replicates[index], len(self.sizes))
         self.by_group = by_group  # (C, b, K, M)
 
+    def refuse_singular(self) -> None:
+        """A target of which no weights bring about a part."""
+        rows = self.by_group.reshape(-1, *self.by_group.shape[2:])[:, self._aimed]
+        names = [name for name, aimed in zip(self.found.names, self._aimed, strict=True) if aimed]
+        refuse_singular(rows, self._wanted[self._aimed], self.sizes, names)
+
     def solve(self, constraint: Constraint, replicates: NDArray[np.bool_]) -> Array:
         """r (M,) from some replicates (C, b)."""
         mean = self.by_group[replicates].mean(0)[self._aimed]
@@ -249,6 +261,17 @@ class _Problem:
             if z * (m * (signal + noise) / (signal + noise / m)) ** 0.5 >= ENOUGH_Z:
                 return float(m)
         return 1e4
+
+
+def _refuse_few(rho: Array) -> None:
+    """Weights that only a few samples have are no small change of the data."""
+    share = float(rho.sum() ** 2 / (len(rho) * (rho**2).sum()))
+    if share < LEAST_EFFECTIVE:
+        raise OutOfReachError(
+            f"the target takes weights from {rho.min():.3g} to {rho.max():.3g}, which leave "
+            f"{100 * share:.2g} % of the samples effective: far beyond what first order tells. "
+            "Ask for less."
+        )
 
 
 def _refuse_unresolved(given: _Problem, predicted: xr.Dataset, target: Mapping[str, float]) -> None:
