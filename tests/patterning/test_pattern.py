@@ -135,7 +135,7 @@ def test_draws_needed_follow_their_law():
         values = (signal + size * noise).reshape(4, 5, 1, 40)
         given = _Problem(
             found._replace(replicates=values, names=("code",)), np.array([1.0]),
-            np.array([True]), np.arange(40),
+            np.array([True]), np.arange(40), np.zeros(40),
         )  # fmt: skip
         V = size**2 * (noise**2).sum() / (19 * 20)
         S = (signal**2).sum() - V

@@ -1,5 +1,6 @@
 """Patterning: choose data that make a model learn what is wanted; prove it by retraining."""
 
+from creode.patterning.online import Steered, Steering, online
 from creode.patterning.pattern import Pattern, UnresolvedError, pattern
 from creode.patterning.proof import verify
 from creode.patterning.singular import SingularResponseError
@@ -16,11 +17,14 @@ __all__ = [
     "Pattern",
     "SampleWeights",
     "SingularResponseError",
+    "Steered",
+    "Steering",
     "Swapped",
     "TokenWeights",
     "TrainerWeights",
     "UnresolvedError",
     "load_weights",
+    "online",
     "pattern",
     "swap_negative",
     "verify",

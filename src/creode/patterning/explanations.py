@@ -70,6 +70,7 @@ def explain(
     rho: Array,
     by_fold: Sequence[Array],
     features: Mapping[str, ArrayLike],
+    now: Array | float = 1.0,
 ) -> Explanations:
     """What features alone, and together, explain of weights and of their effects.
 
@@ -78,6 +79,7 @@ def explain(
         rho: (N,), of mean 1.
         by_fold: for each of `found.folds`, the weights (N,) made of what it learns from.
         features: by name, numbers (floats) or labels (strings, whole numbers) (N,).
+        now: the weights (N,) that the effects were read at; a number if all are equal.
 
     Raises:
         ValueError: a feature of another length, not finite, of more than MOST_LABELS labels, or
@@ -93,10 +95,10 @@ def explain(
     if len(columns) > 1:
         columns[TOGETHER] = np.hstack(list(columns.values()))
     sample = np.nonzero(found.mask)[0]
-    own = found.judged([one - 1 for one in by_fold])
+    own = found.judged([one - now for one in by_fold])
     parts = []
     for each in columns.values():
-        replicates = found.judged([_fitted(each, one) - 1 for one in by_fold])
+        replicates = found.judged([_fitted(each, one) - now for one in by_fold])
         told = estimate(replicates, "predicted")
         told["p"] = p_value(told["predicted"], told["predicted_se"], told["predicted_dof"])
         beyond = estimate(own - replicates, "beyond")

@@ -76,6 +76,7 @@ def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
     *,
     on: str = "train",
     units: Units = "sample",
+    around: SampleWeights | TokenWeights | None = None,
     keep: Sequence[str] = (),
     observables: Sequence[str] | Mapping[str, Observable] | None = None,
     groups: ArrayLike | None = None,
@@ -91,6 +92,8 @@ def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
             samples; or `MinimumNorm`: the pseudo-inverse, with a ridge chosen by cross-validation.
         on: the probe that holds the training data, or samples that stand for it.
         units: what has a weight of its own: a "sample", or each "token" that counts.
+        around: the weights that the data had when these draws were made, of a posterior on
+            `creode.tasks.Weighted` losses; the target is a change from there. None: all equal.
         keep: observables that are to stay where they are.
         observables: those that are known here, as of `creode.shift`; all recorded ones. Those that
             are neither in `target` nor in `keep` are watched.
@@ -115,7 +118,8 @@ def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
     wanted = np.array([float(target.get(name, 0.0)) for name in found.names])
     aimed = np.array([name in target or name in keep for name in found.names])
     member, labels = _grouped(groups, found)
-    given = _Problem(found, wanted, aimed, member)
+    now = _present(around, found, member)
+    given = _Problem(found, wanted, aimed, member, now)
     given.refuse_singular()
     constraint = given.settled(constraint or Convex())
     by_fold = given.by_fold(constraint)
@@ -127,10 +131,11 @@ def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
     known_of_units: dict[str, NDArray[Any]] = dict(trivial_features(draws, on, units))
     for name, values in (features or {}).items():
         known_of_units[name] = found.by_unit(f"features of {name!r}", values)
-    explained = explain(found, rho, [1 + one[member] for one in by_fold], known_of_units)
+    folds = [1 + one[member] for one in by_fold]
+    explained = explain(found, rho, folds, known_of_units, 1 + now[member])
     effect = predicted.assign(
         wanted=("observable", np.where(aimed, wanted, np.nan)),
-        fitted=("observable", found.mean @ (rho - 1)),
+        fitted=("observable", found.mean @ (r - now)[member]),
         ok=found.ok,
         reasons=found.reasons,
     )
@@ -201,12 +206,36 @@ def _grouped(
     return member.astype(np.int64), labels
 
 
+def _present(
+    around: SampleWeights | TokenWeights | None, found: Effects, member: NDArray[np.int64]
+) -> Array:
+    """r (M,) of the weights that the draws were made with."""
+    sizes = np.bincount(member)
+    if around is None:
+        return np.zeros(len(sizes))
+    if around.fingerprint != found.fingerprint or around.flat.shape != member.shape:
+        raise ValueError(
+            "around are weights of other data, or of other units, than those of the probe; give "
+            "the weights that the data had when the draws were made."
+        )
+    mean: Array = np.bincount(member, around.flat - 1, len(sizes)) / sizes
+    if abs(around.flat - 1 - mean[member]).max() > 1e-6:
+        raise ValueError("around weighs samples of one group differently; give the same groups.")
+    return mean
+
+
 class _Problem:
     """Effects by group, and a target for some of them."""
 
     def __init__(
-        self, found: Effects, wanted: Array, aimed: NDArray[np.bool_], member: NDArray[np.int64]
+        self,
+        found: Effects,
+        wanted: Array,
+        aimed: NDArray[np.bool_],
+        member: NDArray[np.int64],
+        now: Array,
     ) -> None:
+        self._now = now  # r (M,) of the weights that the effects were read at
         self.found, self._wanted, self._aimed, self._member = found, wanted, aimed, member
         self.sizes = np.bincount(member).astype(np.float64)
         by_group = np.zeros((*found.replicates.shape[:-1], len(self.sizes)))
@@ -223,7 +252,7 @@ class _Problem:
     def solve(self, constraint: Constraint, replicates: NDArray[np.bool_]) -> Array:
         """r (M,) from some replicates (C, b)."""
         mean = self.by_group[replicates].mean(0)[self._aimed]
-        return constraint.solve(mean, self._wanted[self._aimed], self.sizes)
+        return constraint.solve(mean, self._wanted[self._aimed] + mean @ self._now, self.sizes)
 
     def by_fold(self, constraint: Constraint) -> list[Array]:
         """r (M,) of each fold, made of what it learns from."""
@@ -231,7 +260,9 @@ class _Problem:
 
     def told(self, by_fold: Sequence[Array]) -> xr.Dataset:
         """The effect of weights read from draws that had no part in them: predicted, _se, p."""
-        out = estimate(self.found.judged([r[self._member] for r in by_fold]), "predicted")
+        out = estimate(
+            self.found.judged([(r - self._now)[self._member] for r in by_fold]), "predicted"
+        )
         p = p_value(out["predicted"], out["predicted_se"], out["predicted_dof"])
         return out.drop_vars("predicted_dof").assign(p=p)
 

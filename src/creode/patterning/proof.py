@@ -96,7 +96,8 @@ def verify(
         for arm, weights_of in arms.items():
             known = folder.read(arm, seed) if folder else None
             if known is None:
-                known = _measured(measure(train(weights_of(seed), seed)), arm, seed)
+                trained = train(weights_of(seed), seed)
+                known = measured(measure(trained), f"the {arm} arm of seed {seed}")
                 if folder:
                     folder.write(arm, seed, known)
             if not set(aimed) & set(known):
@@ -145,11 +146,16 @@ def _explained(pattern: Pattern, names: Sequence[str]) -> dict[str, WeightsOf]:
     return {name: lambda seed, name=name: known[name].tensor() for name in names}  # type: ignore[misc]
 
 
-def _measured(found: Mapping[str, float], arm: str, seed: int) -> dict[str, float]:
+def measured(found: Mapping[str, float], of: str) -> dict[str, float]:
+    """What was measured, as finite numbers by name.
+
+    Raises:
+        ValueError: nothing, or a number that is not finite.
+    """
     numbers = {str(name): float(number) for name, number in found.items()}
     odd = {name: number for name, number in numbers.items() if not math.isfinite(number)}
     if odd or not numbers:
-        raise ValueError(f"measure gave {odd or 'nothing'} for the {arm} arm of seed {seed}.")
+        raise ValueError(f"measure gave {odd or 'nothing'} for {of}.")
     return numbers
 
 
