@@ -56,7 +56,7 @@ def train(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         str | None, typer.Option(help="Of task dpo [default: the model it starts from].")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Weights on the sequences, of `creode pattern`.")
+        Path | None, typer.Option(help="Weights on sequences or tokens, of `creode pattern`.")
     ] = None,
     seed: SeedOpt = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
@@ -92,9 +92,9 @@ def train(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     began = begin(task, start, source, model or "", reference)
     rho = None
     if weights is not None:
-        from creode.patterning import SampleWeights
+        from creode.patterning import load_weights
 
-        chosen = SampleWeights.load(weights)
+        chosen = load_weights(weights)
         chosen.check_data(began.samples)
         rho = chosen.tensor()
     with console.progress("steps") as advance:

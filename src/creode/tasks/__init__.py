@@ -9,6 +9,7 @@ from creode.tasks.next_token import NextToken
 from creode.tasks.reference import with_reference
 from creode.tasks.regression import Regression
 from creode.tasks.reward import RewardModel
+from creode.tasks.weighted import Weighted, with_weights
 
 __all__ = [
     "DPO",
@@ -20,7 +21,9 @@ __all__ = [
     "Regression",
     "RewardModel",
     "Task",
+    "Weighted",
     "as_losses",
     "validate",
     "with_reference",
+    "with_weights",
 ]
