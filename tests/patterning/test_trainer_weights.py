@@ -259,15 +259,23 @@ def test_what_would_train_on_something_else_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match="negative"):
         make(weights=negative, by="sampling")
-    short = of_tokens(data)
-    with pytest.raises(ValueError, match="have one and do not count"):
-        make(weights=short, data_collator=_relabelled).train()
+    for collator, words in (
+        (_relabelled, "have one and do not count"),
+        (_cut, "weights are of tokens beyond"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            make(weights=of_tokens(data), data_collator=collator).train()
 
 
 def _relabelled(rows):
     batch = transformers.default_data_collator(rows)
     batch["labels"][:, 3:] = -100
     return batch
+
+
+def _cut(rows):
+    batch = transformers.default_data_collator(rows)
+    return {name: column[:, :3] for name, column in batch.items()}
 
 
 def test_domains_may_be_interleaved_by_their_shares():
