@@ -2,9 +2,9 @@
 
 The two teachers of reweighted_regression.py: the loss on the second one's held-out samples is to
 fall three quarters of the way to that of a model trained on the second's samples alone, where first
-order is off by a tenth to a quarter. Every round draws around the model that the last one trained, on the
-data as they are weighed by then, and asks for what is still missing. The first round is what one
-pattern does. Settings were chosen on seeds 0 to 4, 100 and 101.
+order is off by a tenth to a quarter. Every round draws around the model that the last one trained,
+on the data as they are weighed by then, and asks for what is still missing. The first round is what
+one pattern does. Settings were chosen on seeds 0 to 4, 100 and 101.
 
     python examples/online_regression.py
 """
