@@ -60,6 +60,8 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     from creode.study.writing import domains_of, effect_records, one_posterior, weights_for
     from creode.training import TrainingConfig
 
+    if explanation and not seeds:
+        raise ValueError("--explanation gets an arm of the proof; give --verify SEEDS as well.")
     constraint = Convex(
         least_effective=least_effective, most=most, measure=one_of(measure, "norm", "entropy")
     )
