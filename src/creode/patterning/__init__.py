@@ -1,5 +1,6 @@
 """Patterning: choose data that make a model learn what is wanted; prove it by retraining."""
 
+from creode.patterning.mode_targets import mode_response
 from creode.patterning.pattern import Pattern, UnresolvedError, pattern
 from creode.patterning.proof import verify
 from creode.patterning.solvers import Convex, MinimumNorm, OutOfReachError
@@ -12,6 +13,7 @@ __all__ = [
     "Pattern",
     "SampleWeights",
     "UnresolvedError",
+    "mode_response",
     "pattern",
     "verify",
 ]

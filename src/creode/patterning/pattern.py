@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -26,10 +27,17 @@ from numpy.typing import ArrayLike, NDArray
 from creode.diagnostics.excess import posterior_dataset
 from creode.generalization.shift import named_observables
 from creode.patterning.effects import Effects, effects
+from creode.patterning.mode_targets import (
+    by_component,
+    component_effects,
+    named_combinations,
+    shared_provenance,
+)
 from creode.patterning.solvers import Convex, MinimumNorm
 from creode.patterning.weights import SampleWeights
 from creode.response.provenance import PROVENANCE
-from creode.response.replicates import Observable
+from creode.response.replicates import LOSS, Observable
+from creode.response.susceptibility import Draws, one_tree
 from creode.response.uncertainty import estimate, p_value
 from creode.version import __version__
 
@@ -59,28 +67,32 @@ class Pattern:
     effect: xr.Dataset
 
 
-def pattern(
-    draws: xr.DataTree,
+def pattern(  # noqa: PLR0913 - beyond the contract's three, each a choice of its own
+    draws: Draws,
     target: Mapping[str, float],
     constraint: Constraint | None = None,
     *,
     on: str = "train",
     keep: Sequence[str] = (),
     observables: Sequence[str] | Mapping[str, Observable] | None = None,
+    of: str = LOSS,
     groups: ArrayLike | None = None,
     sample_ids: Sequence[str] | None = None,
 ) -> Pattern:
     """Weights of mean 1 on the samples of a probe that move observables as wanted.
 
     Args:
-        draws: one posterior's tree.
+        draws: one posterior's tree; or a study's, or trees by component, in which observables are
+            the components' φ_C, by the component's name.
         target: the wanted change of each named observable, in its unit (a mean loss: nats).
         constraint: `Convex` (the default): weights not negative, with a least share of effective
             samples; or `MinimumNorm`: the pseudo-inverse, with a ridge chosen by cross-validation.
         on: the probe that holds the training data, or samples that stand for it.
         keep: observables that are to stay where they are.
         observables: those that are known here, as of `creode.shift`; all recorded ones. Those that
-            are neither in `target` nor in `keep` are watched.
+            are neither in `target` nor in `keep` are watched. With draws by component: components,
+            or combinations of them, such as a mode's response (`mode_response`); each alone.
+        of: with draws by component, φ: "loss", or another observable recorded in each of them.
         groups: a label (N,) a sample, such as its domain: samples of a group weigh alike.
         sample_ids: names (N,) of samples for the file; their positions if not given.
 
@@ -92,8 +104,8 @@ def pattern(
         OutOfReachError: the constraint leaves no such weights.
         UnresolvedError: the draws are too few.
     """
-    known = _known(draws, target, keep, observables)
-    found = effects(draws, on, known)
+    _check_target(target, keep)
+    found, made_by = _found(draws, on, target, keep, observables, of)
     wanted = np.array([float(target.get(name, 0.0)) for name in found.names])
     aimed = np.array([name in target or name in keep for name in found.names])
     member, labels = _grouped(groups, found.replicates.shape[-1])
@@ -109,8 +121,7 @@ def pattern(
         ok=found.ok,
         reasons=found.reasons,
     )
-    made_by = posterior_dataset(draws).attrs
-    effect.attrs = {name: made_by[name] for name in PROVENANCE if name in made_by} | {
+    effect.attrs = made_by | {
         "on": on, "constraint": repr(constraint), "num_groups": len(labels),
         "creode_version": __version__,
     }  # fmt: skip
@@ -123,13 +134,7 @@ def pattern(
     return Pattern(weights=weights, effect=effect)
 
 
-def _known(
-    draws: xr.DataTree,
-    target: Mapping[str, float],
-    keep: Sequence[str],
-    observables: Sequence[str] | Mapping[str, Observable] | None,
-) -> dict[str, Observable]:
-    """The observables by name, once the target fits them."""
+def _check_target(target: Mapping[str, float], keep: Sequence[str]) -> None:
     if isinstance(keep, str):
         raise ValueError(f"keep is a list of names, got {keep!r}.")
     if not target or not any(target.values()):
@@ -140,14 +145,45 @@ def _known(
     both = sorted(set(target) & set(keep))
     if both:
         raise ValueError(f"{both} are in target and in keep; say one of the two.")
-    known = named_observables(draws, observables)
+
+
+def _found(
+    draws: Draws,
+    on: str,
+    target: Mapping[str, float],
+    keep: Sequence[str],
+    observables: Sequence[str] | Mapping[str, Observable] | None,
+    of: str,
+) -> tuple[Effects, dict[str, Any]]:
+    """Effects on the observables that are known, and what made the draws."""
+    parts = by_component(draws)
+    if parts is not None:
+        combinations = named_combinations(parts, observables)
+        _check_known(
+            combinations, target, keep,
+            "give combinations of components as observables={'name': {'l0h0': 1.0}}",
+        )  # fmt: skip
+        return component_effects(parts, on, combinations, of), shared_provenance(parts, of)
+    if of != LOSS:
+        raise ValueError(f"of={of!r} is for draws by component; name observables in target.")
+    tree = one_tree(draws)
+    known = named_observables(tree, observables)
+    _check_known(
+        known, target, keep,
+        "name probes in creode.sample(observables=...) to have their losses observed",
+    )  # fmt: skip
+    made_by = posterior_dataset(tree).attrs
+    return effects(tree, on, known), {n: made_by[n] for n in PROVENANCE if n in made_by}
+
+
+def _check_known(
+    known: Mapping[str, Any], target: Mapping[str, float], keep: Sequence[str], advice: str
+) -> None:
     unknown = [name for name in (*target, *keep) if name not in known]
     if unknown:
         raise ValueError(
-            f"{unknown} are no observables of these draws, which have {sorted(known)}; name "
-            "probes in creode.sample(observables=...) to have their losses observed."
+            f"{unknown} are no observables of these draws, which have {sorted(known)}; {advice}."
         )
-    return known
 
 
 def _grouped(groups: ArrayLike | None, count: int) -> tuple[NDArray[np.int64], NDArray[np.generic]]:
