@@ -4,9 +4,9 @@ Sequences of a Markov chain differ in how much of each repeats: three tenths do 
 attention-only decoders trained on them form an induction circuit. One of them is read after it has:
 draws of each head's own posterior give the susceptibility of every head to every sequence, and the
 modes of these, columns standardised and rows as they are. The leading mode is taken for that of the
-circuit: heads of these decoders have no other work, so it is what they have in common. Nothing here looks at which sequences repeat. Weights (≥ 0, of mean 1)
-that raise the mode's response should delay the circuit, and weights that lower it, so that heads
-serve the data better, hasten it.
+circuit: heads of these decoders have no other work, so it is what they have in common. Nothing here
+looks at which sequences repeat. Weights (≥ 0, of mean 1) that raise the mode's response should
+delay the circuit, and weights that lower it, so that heads serve the data better, hasten it.
 
 Fresh decoders are trained from scratch with either weights, with the same weights on sequences
 drawn at random, and without; the arms of one seed share start, batches and so tokens. A circuit has
