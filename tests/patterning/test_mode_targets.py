@@ -114,10 +114,13 @@ def test_another_observable_may_be_the_response():
 
 
 def test_draws_that_cannot_be_trusted_name_the_component():
-    trees = Quadratics(**SPREAD).component_trees(draws=20)
-    made = pattern(trees, {"c": -5e-5}, MinimumNorm(ridge=0.0), observables=["c"])
+    trees = Quadratics(**SPREAD).component_trees(draws=400)
+    assert pattern(trees, {"b": -5e-5}).effect["ok"]
+    trees["c"]["virial"] = 3 * trees["c"]["virial"]
+    made = pattern(trees, {"b": -5e-5})
     assert not made.effect["ok"]
     assert str(made.effect["reasons"].item()).startswith("c: ")
+    assert pattern(trees, {"b": -5e-5}, observables=["a", "b"]).effect["ok"]  # it has no part
 
 
 def test_wrong_input_is_told():
