@@ -54,12 +54,10 @@ def mode_response(found: xr.Dataset, mode: int) -> Combination:
             f"mode {mode} is not told from noise (p = {float(one['p_value']):.2g}): sample more "
             "draws or chains, or choose one that is resolved."
         )
-    loading = one["loading"]
-    if found.attrs["centre"]:  # centred rows have no part along (1, …, 1)
-        loading = loading - loading.mean()
-    a = loading / found["column_scale"]
+    a = one["loading"] / found["column_scale"]
     a = a / abs(a).sum()
-    return {str(name): float(value) for name, value in zip(a["component"].values, a.values)}  # noqa: B905
+    names = a["component"].values.astype(str).tolist()
+    return dict(zip(names, a.values.tolist(), strict=True))
 
 
 def by_component(draws: Draws) -> Parts | None:
