@@ -67,8 +67,9 @@ class Pattern:
     `predicted_se`, `p`, cross-fitted, and `fitted`, what the draws they were made from say, all in
     the unit of the observable; attributes say what made them. ok, reasons: of the draws.
     explained: by explanation the same `predicted`, `predicted_se`, `p` of the weights that length,
-    loss level, or another feature alone would give, `r2`, how much of these weights they are, and
-    `beyond`, `beyond_se`, what these weights do besides. explanations: those weights, by name.
+    loss level, or another feature alone would give, `r2`, how much of these weights they are,
+    `scale`, how many times smaller, and `beyond`, `beyond_se`, what these weights do besides.
+    explanations: those weights, by name.
     """
 
     weights: SampleWeights | TokenWeights
