@@ -183,6 +183,24 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
     assert set(records) == {"loss", "logs"}
     assert records["logs"]["first"] < -3 * records["logs"]["first_se"]  # more of it, less loss
     assert "first order" in run("shift", "answers", "--to", "logs=1").stdout
+    again = ["others" if word == "answers" else word for word in (*respond, "--seed", 1)]
+    assert run(*again).exit_code == 0
+    beside = ("shift", "answers", "others", "--to", "logs=1")
+    found = json.loads(run(*beside, "--json").stdout)
+    models = {(one["model"], one["observable"]): one for one in found["models"]}
+    assert {name: models["answers", "logs"][name] for name in records["logs"]} == records["logs"]
+    assert set(models) == {(m, o) for m in ("answers", "others") for o in ("loss", "logs")}
+    pair = next(one for one in found["pairs"] if one["observable"] == "logs")
+    gap = models["answers", "logs"]["first"] - models["others", "logs"]["first"]
+    assert pair["difference"] == pytest.approx(gap)
+    assert pair["difference_p"] > 1e-3  # the same model, other draws
+    assert found["training"][0]["equal_loss"]
+    table = run(*beside, "--training", "own").stdout
+    assert "answers" in table
+    assert "L(w*) now" in table
+    twice = run("shift", "answers", "answers", "--to", "logs=1")
+    assert twice.exit_code == 1
+    assert "was given twice" in " ".join(twice.stderr.split())
     wish = records["logs"]["first"] / 100
     asked = ("pattern", "answers", "--on", "own", "--target", f"logs={wish}",
              "--out", "weights.parquet")  # fmt: skip

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         tasks,
         testbeds,
     )
-    from creode.generalization import shift
+    from creode.generalization import compare_shifts, shift
     from creode.geometry import llc
     from creode.patterning import pattern
     from creode.posterior import LocalPosterior
@@ -38,6 +38,7 @@ _HOME = {
     "LocalPosterior": "creode.posterior",
     "RMSPropSGLD": "creode.sampling",
     "SGLD": "creode.sampling",
+    "compare_shifts": "creode.generalization",
     "influence": "creode.response",
     "llc": "creode.geometry",
     "loss_kernel": "creode.response",
@@ -70,6 +71,7 @@ __all__ = [
     "LocalPosterior",
     "RMSPropSGLD",
     "__version__",
+    "compare_shifts",
     "components",
     "data",
     "development",

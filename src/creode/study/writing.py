@@ -1,6 +1,7 @@
 """What a run of responses says of other data: predicted shifts, and weights for wanted changes.
 
-Here: the one posterior of a run directory that is asked, both answers as plain records.
+Here: the one posterior of a run directory that is asked, answers and comparisons of several runs as
+plain records.
 Not here: shifts (generalization/), patterns (patterning/), the run (run.py).
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 
 import xarray as xr
 
-from creode.generalization import shift
+from creode.generalization import compare_shifts, shift
 from creode.patterning import Convex, MinimumNorm, Pattern, pattern
 from creode.study.conclusion import finite
 from creode.study.run import open_draws
@@ -20,6 +21,8 @@ from creode.study.run import open_draws
 SHIFT = (
     "first", "first_se", "p", "second", "second_se", "valid_to", "valid_to_low", "valid_to_high",
 )  # fmt: skip
+DIFFERENCE = ("difference", "difference_se", "difference_p")
+LOSSES = ("loss_difference", "loss_difference_se", "loss_p")
 EFFECT = ("wanted", "predicted", "predicted_se", "p", "fitted")
 
 
@@ -58,6 +61,54 @@ def shift_records(draws: xr.DataTree, to: Mapping[str, float]) -> list[dict[str,
         {"observable": str(name), **_numbers(found.sel(observable=name), SHIFT), **verdict}
         for name in found["observable"].values
     ]
+
+
+def compared(
+    paths: Sequence[Path],
+    to: Mapping[str, float],
+    *,
+    component: str | None,
+    checkpoint: int | None,
+    training: str,
+) -> dict[str, list[dict[str, Any]]]:
+    """What `creode.compare_shifts` says of several run directories, which name the models.
+
+    Returns:
+        models: a flat record a model and observable; pairs: one of every two models and observable;
+        training: one of every two models, of their training losses.
+    """
+    parts = [path.resolve().parts for path in paths]
+    depth = next(
+        (n for n in range(1, max(map(len, parts))) if len({p[-n:] for p in parts}) == len(parts)),
+        None,
+    )
+    if depth is None:
+        raise ValueError(f"the same run directory was given twice: {', '.join(map(str, paths))}.")
+    draws = {
+        "/".join(names[-depth:]): one_posterior(path, component, checkpoint)
+        for names, path in zip(parts, paths, strict=True)
+    }
+    found = compare_shifts(draws, {"asked": to}, training=training).isel(shift=0)
+    names = [str(name) for name in found["observable"].values]
+    models, pairs, losses = [], [], []
+    for model in draws:
+        one = found.sel(model=model)
+        about = {"ok": bool(one["ok"]), "reasons": str(one["reasons"].item())}
+        about |= _numbers(one, ("loss", "loss_se"))
+        models += [
+            {"model": model, "observable": name, **_numbers(one.sel(observable=name), SHIFT)}
+            | about
+            for name in names
+        ]
+    for index in range(found.sizes["pair"]):
+        pair = found.isel(pair=index)
+        who = {"one": str(pair["one"].item()), "other": str(pair["other"].item())}
+        pairs += [
+            {**who, "observable": name, **_numbers(pair.sel(observable=name), DIFFERENCE)}
+            for name in names
+        ]
+        losses.append({**who, **_numbers(pair, LOSSES), "equal_loss": bool(pair["equal_loss"])})
+    return {"models": models, "pairs": pairs, "training": losses}
 
 
 def weights_for(
