@@ -46,6 +46,22 @@ def test_predictions_are_those_of_each_model_alone():
         np.testing.assert_array_equal(beside[name].values, alone[name].values)
 
 
+def test_p_of_a_difference_is_that_of_welch():
+    trees = {f"q{seed}": Quadratics(seed).tree(60 * (1 + seed), seed) for seed in (0, 3)}
+    out = compare_shifts(trees, TO)
+    one, other = out.sel(model="q0"), out.sel(model="q3")
+    assert float(abs(one["first_se"] - other["first_se"]).min()) > 0
+    for index in np.ndindex(*one["first"].shape):
+        told = []
+        for model in (one, other):
+            count = float(model["first_dof"].values[index]) + 1
+            spread = float(model["first_se"].values[index]) * count**0.5
+            told += [float(model["first"].values[index]), spread, count]
+        expected = stats.ttest_ind_from_stats(*told, equal_var=False)
+        assert out["difference_p"].values[0][index] == pytest.approx(expected.pvalue)
+
+
+@pytest.mark.slow
 def test_models_that_do_not_differ_are_told_apart_no_more_often_than_p_says():
     q = Quadratics()
     p = [

@@ -17,6 +17,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+import numpy as np
 import xarray as xr
 
 from creode.diagnostics.excess import posterior_dataset, probe_dataset
@@ -143,7 +144,11 @@ def _pairs(
     total = variances[0] + variances[1]
     dof = total**2 / (variances[0] ** 2 / one["first_dof"] + variances[1] ** 2 / other["first_dof"])
     difference, error = one["first"] - other["first"], total**0.5
-    losses = [_loss_difference(draws[a], draws[b], training) for a, b in pairs]
+    if training == "data":
+        apart = (one["loss"] - other["loss"]).values, np.hypot(one["loss_se"], other["loss_se"])
+        losses = [(*both, math.inf) for both in zip(*apart, strict=True)]
+    else:
+        losses = [_by_sample(draws[a], draws[b], training) for a, b in pairs]
     out = {
         "difference": difference,
         "difference_se": error,
@@ -161,16 +166,9 @@ def _pairs(
     }
 
 
-def _loss_difference(
-    one: xr.DataTree, other: xr.DataTree, training: str
-) -> tuple[float, float, float]:
+def _by_sample(one: xr.DataTree, other: xr.DataTree, probe: str) -> tuple[float, float, float]:
     """L(w*) of one less that of the other, its error, and the error's degrees of freedom."""
-    if training != "data":
-        ours, theirs = (probe_dataset(draws, training) for draws in (one, other))
-        mask = ours["mask"].astype(bool)
-        gap = (ours["unit_init_loss"] - theirs["unit_init_loss"]).astype("float64")
-        value = float(gap.where(mask).mean())
-        return value, ratio_variance(gap, mask) ** 0.5, mask.sizes["sample"] - 1
-    read = [llc(draws) for draws in (one, other)]
-    error = math.hypot(*(float(reading["init_loss_se"]) for reading in read))
-    return float(read[0]["init_loss"] - read[1]["init_loss"]), error, math.inf
+    ours, theirs = (probe_dataset(draws, probe) for draws in (one, other))
+    mask = ours["mask"].astype(bool)
+    gap = (ours["unit_init_loss"] - theirs["unit_init_loss"]).astype("float64")
+    return float(gap.where(mask).mean()), ratio_variance(gap, mask) ** 0.5, len(mask) - 1
