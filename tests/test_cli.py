@@ -211,6 +211,13 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
     assert effects["loss"]["wanted"] is None
     assert "64 samples" in made.stderr
     assert "predicted" in run(*asked).stdout
+    shared = run(*asked, "--by-domain")
+    assert shared.exit_code == 0, shared.output
+    groups = pq.read_table(tmp_path / "weights.parquet").to_pydict()
+    assert set(groups["group"]) == {"brackets", "logs"}
+    assert len(set(groups["weight"])) == 2
+    assert "shares: brackets 0." in shared.stderr
+    run(*asked)
     proof = (*asked, "--verify", 2, "--steps", 5, "--learning-rate", 0.01)
     proved = run(*proof, "--json")
     assert proved.exit_code == 0, proved.output
@@ -241,6 +248,8 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
         (("shift", "answers", "--to", "logs=1", "--to", "logs=2"), "twice"),
         (("shift", "answers", "--to", "logs=1", "--component", "l0h0"), "holds no draws"),
         ((*asked, "--most", 0.5), "must be above 1"),
+        ((*asked, "--by-domain", "--on", "poems"), "has no probe 'poems'"),
+        ((*respond, "--probe-split", "poems=test"), "the probes are logs, own"),
     ):
         result = run(*wrong)
         assert result.exit_code == 1

@@ -30,6 +30,9 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     keep: Annotated[
         list[str] | None, typer.Option(help="Observable that is to stay as it is.")
     ] = None,
+    by_domain: Annotated[
+        bool, typer.Option("--by-domain", help="Samples of one domain weigh alike.")
+    ] = False,
     least_effective: Annotated[float, typer.Option(help="Least share of effective samples.")] = 0.1,
     most: Annotated[float | None, typer.Option(help="Largest weight of a sample.")] = None,
     measure: Annotated[str, typer.Option(help="Of change: norm or entropy.")] = "norm",
@@ -47,7 +50,7 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     """Choose weights on the training samples for a wanted change; prove it by training on."""
     from creode.patterning import Convex
     from creode.study.retraining import proof_records, retrain
-    from creode.study.writing import effect_records, one_posterior, weights_for
+    from creode.study.writing import domains_of, effect_records, one_posterior, weights_for
     from creode.training import TrainingConfig
 
     constraint = Convex(
@@ -55,13 +58,16 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     )
     made = weights_for(
         one_posterior(directory, component, checkpoint), numbers("target", target), constraint,
-        on=on, keep=keep or [], out=out,
+        on=on, keep=keep or [], out=out, groups=domains_of(directory, on) if by_domain else None,
     )  # fmt: skip
     weights = made.weights
     console.note(
         f"weights: {out}, of {len(weights)} samples, {100 * weights.effective_share:.0f} % "
         f"effective, from {weights.values.min():.2g} to {weights.values.max():.2g}"
     )
+    if by_domain:
+        shares = weights.probabilities().items()
+        console.note("shares: " + ", ".join(f"{name} {share:.3f}" for name, share in shares))
     records, table = effect_records(made), effect_table
     if seeds:
         training = TrainingConfig(

@@ -56,6 +56,10 @@ def respond(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         list[str], typer.Option(help="NAME=SOURCE of data to respond to; same format.")
     ],
     out: RunOpt,
+    probe_split: Annotated[
+        list[str] | None,
+        typer.Option(help="PROBE=SPLIT where it is not that of --split, such as held-out data."),
+    ] = None,
     nbeta: StrengthOpt = "auto",
     localization: StrengthOpt = "auto",
     sampler: SamplerOpt = "auto",

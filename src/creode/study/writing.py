@@ -15,7 +15,9 @@ import xarray as xr
 
 from creode.generalization import compare_shifts, shift
 from creode.patterning import Convex, MinimumNorm, Pattern, pattern
+from creode.store import Store
 from creode.study.conclusion import finite
+from creode.study.config import StudyConfig
 from creode.study.run import open_draws
 
 SHIFT = (
@@ -119,11 +121,32 @@ def weights_for(
     on: str,
     keep: Sequence[str],
     out: Path,
+    groups: Sequence[str] | None = None,
 ) -> Pattern:
     """A pattern, its weights written to `out`."""
-    made = pattern(draws, target, constraint, on=on, keep=keep)
+    made = pattern(draws, target, constraint, on=on, keep=keep, groups=groups)
     made.weights.save(out)
     return made
+
+
+def domains_of(path: Path, probe: str) -> list[str]:
+    """The domain (N,) of each sample of a run's probe.
+
+    Raises:
+        ValueError: the run has no such probe, or its samples carry no domains.
+    """
+    with Store.open(path, mode="read") as store:
+        study = StudyConfig.model_validate(store.config["study"])
+    if probe not in study.probes:
+        raise ValueError(f"{path} has no probe {probe!r}; it has {', '.join(study.probes)}.")
+    first = next(iter(study.series()))
+    samples = study.probes[probe].load(study.model if first is None else first.path)
+    if samples.domain is None:
+        raise ValueError(
+            f"{samples.source}: the samples carry no domains, as those of corpus:… do; leave out "
+            "--by-domain."
+        )
+    return [samples.domain_names[index] for index in samples.domain.tolist()]
 
 
 def effect_records(made: Pattern) -> list[dict[str, Any]]:
