@@ -33,29 +33,43 @@ from creode.data import Samples
 from creode.sampling.block import in_batches
 from creode.tasks import NextToken, as_losses
 
-OURS = "creode, first order"
+OURS = "creode, near w*"
+AUTOMATIC = "creode, automatic settings"
 RESAMPLES = 2000
 PRIOR = 0.5  # count that every pair of bytes starts with
 
 
-def drawn(setting: Setting, given: argparse.Namespace) -> xr.DataTree:
-    """Draws around w*, with samples of each domain of the pool and held-out ones as probes."""
+def drawn(setting: Setting, given: argparse.Namespace, *, automatic: bool) -> xr.DataTree:
+    """Draws around w*, with samples of each domain of the pool and held-out ones as probes.
+
+    Automatic, or so near to w* that losses vary with the weights to first order. Then the response
+    is that of the damped inverse Hessian; that of the posterior's width, which is no part of how
+    training answers, is small beside it.
+    """
     parts = setting.pool.by_domain()
     training = {_training(name): parts[name].select(torch.arange(given.train)) for name in NAMES}
     unseen = {name: setting.held_out[name].select(torch.arange(given.held_out)) for name in NAMES}
-    settled = {"nbeta": given.nbeta, "localization": given.localization}
+    common: dict[str, Any] = {
+        "probes": training | unseen, "observables": NAMES, "chains": 4,
+        "batch_size": given.batch_size,
+    }  # fmt: skip
+    place = given.work / "draws"
+    if automatic:
+        return creode.sample(
+            creode.LocalPosterior(setting.anchor, NextToken(), setting.pool),
+            sampler=creode.Auto(budget=given.budget, extrapolate=False), seed=given.automatic_seed,
+            out=str(place / f"automatic-{given.called}"), **common,
+        )  # fmt: skip
+    tether = given.damping * given.nbeta
+    stiffest = given.nbeta * given.curvature + tether
     return creode.sample(
         creode.LocalPosterior(
-            setting.anchor, NextToken(), setting.pool,
-            **{name: "auto" if value is None else value for name, value in settled.items()},
+            setting.anchor, NextToken(), setting.pool, nbeta=given.nbeta, localization=tether
         ),
-        training | unseen,
-        observables=NAMES,
-        sampler=creode.Auto(budget=given.budget, extrapolate=False),
-        chains=4,
-        batch_size=given.batch_size,
-        seed=given.draws_seed,
-        out=str(given.work / "draws" / given.called),
+        sampler=creode.BAOAB(step_size=1.1 / stiffest**0.5, friction=2 * tether**0.5),
+        control_variates=True, draws=given.draws, steps_per_draw=given.steps_per_draw,
+        burnin=given.burnin, seed=given.near_seed, out=str(place / f"near-{given.called}"),
+        **common,
     )  # fmt: skip
 
 
@@ -63,20 +77,17 @@ def _training(name: str) -> str:
     return f"train {name}"
 
 
-def orders(draws: xr.DataTree, moves: Array) -> tuple[Array, Array, Array]:
-    """d₁ (M, G) of moving shares by (M, G), its error, and d₁ + ½ d₂ where d₂ is resolved.
+def orders(draws: xr.DataTree, moves: Array) -> tuple[Array, Array]:
+    """d₁ of moving shares by moves (M, G), and its error, each (M, G).
 
     Moves sum to 0, so that the loss of the whole data, seen on minibatches only, drops out.
     """
-    first, error, second = [], [], []
+    told = []
     for move in moves:
         to = {_training(name): by for name, by in zip(NAMES, move, strict=True)}
-        told = creode.shift(draws, to, observables=NAMES).isel(component=0)
-        first.append(told["first"].values)
-        error.append(told["first_se"].values)
-        clear = abs(told["second"]) > 3 * told["second_se"]
-        second.append(told["first"].values + np.where(clear, told["second"].values / 2, 0.0))
-    return np.array(first), np.array(error), np.array(second)
+        told.append(creode.shift(draws, to, observables=NAMES).isel(component=0))
+    first, error = (np.array([one[name].values for one in told]) for name in ("first", "first_se"))
+    return first, error
 
 
 # -- baselines
@@ -187,9 +198,7 @@ def _resampled(predicted: Array, achieved: Array, rows: Any) -> Array:
     return np.array([scores(predicted[some], achieved[some]) for some in rows])
 
 
-def calibrated(
-    predicted: Array, error: Array, achieved: Array, h: float, report: Report, way: str
-) -> None:
+def calibrated(predicted: Array, error: Array, achieved: Array, report: Report, way: str) -> None:
     """Slope of achieved on predicted changes, and how often they agree within their errors."""
     mean = achieved.mean(0)
     between = achieved.std(0, ddof=1) / len(achieved) ** 0.5 if len(achieved) > 1 else 0 * mean
@@ -201,7 +210,7 @@ def calibrated(
     report.add(
         f"{way}, calibration", "achieved over predicted", [slope], unit="slope",
         notes=", ".join(f"{n} {s:.2f}" for n, s in zip(NAMES, by_domain, strict=True)),
-        predicted=predicted.tolist(), predicted_se=error.tolist(), achieved=achieved.tolist(), h=h,
+        predicted=predicted.tolist(), predicted_se=error.tolist(), achieved=achieved.tolist(),
     )  # fmt: skip
     inside = abs(mean - predicted) <= reach
     report.add(
@@ -216,28 +225,27 @@ def main() -> None:
     report = Report("mixtures", out=given.out, settings={k: str(v) for k, v in vars(given).items()})
     setting = Setting.at(given.work, steps=given.steps, batch_size=given.batch_size)
     note(f"w*: {dict(zip(NAMES, setting.losses(setting.anchor), strict=True))}")
-    draws = drawn(setting, given)
-    reading = creode.llc(draws)
-    trusted = "ok" if bool(reading["ok"]) else f"not ok: {reading['reasons'].item()}"
-    chosen = f"nβ {draws.attrs['nbeta']:.3g}, γ {draws.attrs['localization']:.3g}"
-    report.add(
-        "draws", "λ̂", [float(reading["llc"])], unit="",
-        notes=f"{chosen}; {trusted}",
-    )  # fmt: skip
+    draws = {
+        name: drawn(setting, given, automatic=automatic)
+        for name, automatic in ((OURS, False), (AUTOMATIC, True))
+    }
+    for name, tree in draws.items():
+        reading = creode.llc(tree)
+        trusted = "ok" if bool(reading["ok"]) else f"not ok: {reading['reasons'].item()}"
+        chosen = f"nβ {tree.attrs['nbeta']:.3g}, γ {tree.attrs['localization']:.3g}"
+        report.add("draws, λ̂", name, [float(reading["llc"])], unit="", notes=f"{chosen}; {trusted}")
     whole = mixtures(given.mixtures, given.mixtures_seed)
     for h in given.h:
         shares = np.array([toward(one, h) for one in whole])
-        first, error, second = orders(draws, shares - BASE)
-        predictions = {
-            OURS: first, "creode, and second order where resolved": second,
-            **baselines(setting, shares),
-        }  # fmt: skip
+        told = {name: orders(tree, shares - BASE) for name, tree in draws.items()}
+        predictions = {name: first for name, (first, _) in told.items()}
+        predictions |= baselines(setting, shares)
         for way in given.ways:
             seeds = range(given.first_seed, given.first_seed + given.seeds)
             achieved = changes(setting, shares, way, seeds, given.work / "runs")
-            told = f"{way}, h = {h:g}"
-            judged(predictions, achieved, report, told)
-            calibrated(first, error, achieved, h, report, told)
+            judged(predictions, achieved, report, f"{way}, h = {h:g}")
+            for name, (first, error) in told.items():
+                calibrated(first, error, achieved, report, f"{way}, h = {h:g}, {name}")
     print("\n" + report.table())
 
 
@@ -246,15 +254,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=1500, help="of training from scratch")
     parser.add_argument("--batch-size", type=int, default=32, help="of training and of sampling")
     parser.add_argument("--mixtures", type=int, default=20, help="M")
-    parser.add_argument("--mixtures-seed", type=int, default=1)
+    parser.add_argument("--mixtures-seed", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3, help="S")
-    parser.add_argument("--first-seed", type=int, default=1, help="of retraining")
+    parser.add_argument("--first-seed", type=int, default=2, help="of retraining")
     parser.add_argument("--h", type=float, nargs="+", default=[1.0], help="how far the data move")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--budget", type=int, default=3000, help="gradients of a chain")
-    parser.add_argument("--nbeta", type=float, help="nβ; chosen by the pilot if not given")
-    parser.add_argument("--localization", type=float, help="γ; likewise")
-    parser.add_argument("--draws-seed", type=int, default=0)
+    parser.add_argument("--nbeta", type=float, default=1e5, help="nβ near w*")
+    parser.add_argument("--damping", type=float, default=3.0, help="γ/nβ near w*")
+    parser.add_argument("--curvature", type=float, default=500.0, help="at most, at w*")
+    parser.add_argument("--draws", type=int, default=100, help="of a chain, near w*")
+    parser.add_argument("--steps-per-draw", type=int, default=10)
+    parser.add_argument("--burnin", type=int, default=200)
+    parser.add_argument("--near-seed", type=int, default=5, help="of the chains near w*")
+    parser.add_argument("--budget", type=int, default=3000, help="gradients of an automatic chain")
+    parser.add_argument("--automatic-seed", type=int, default=0, help="of the automatic chains")
     parser.add_argument(
         "--train", type=int, default=48, help="samples of a domain's training probe"
     )
@@ -262,9 +275,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("runs/mixtures"), help="finished runs")
     parser.add_argument("--out", type=Path, help="file that the JSON lines are also added to")
     given = parser.parse_args()
-    settings = (given.steps, given.batch_size, given.budget, given.nbeta, given.localization,
-                given.train, given.held_out, given.draws_seed)  # fmt: skip
-    given.called = "-".join("auto" if one is None else f"{one:g}" for one in settings)
+    given.called = f"{given.steps}-{given.batch_size}"
     return given
 
 
