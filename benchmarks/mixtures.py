@@ -35,7 +35,7 @@ from creode.tasks import NextToken, as_losses
 
 OURS = "creode, near w*"
 AUTOMATIC = "creode, automatic settings"
-RESAMPLES = 2000
+RESAMPLES = 1000
 PRIOR = 0.5  # count that every pair of bytes starts with
 
 
