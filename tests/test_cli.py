@@ -183,6 +183,24 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
     assert set(records) == {"loss", "logs"}
     assert records["logs"]["first"] < -3 * records["logs"]["first_se"]  # more of it, less loss
     assert "first order" in run("shift", "answers", "--to", "logs=1").stdout
+    again = ["others" if word == "answers" else word for word in (*respond, "--seed", 1)]
+    assert run(*again).exit_code == 0
+    beside = ("shift", "answers", "others", "--to", "logs=1")
+    found = json.loads(run(*beside, "--json").stdout)
+    models = {(one["model"], one["observable"]): one for one in found["models"]}
+    assert {name: models["answers", "logs"][name] for name in records["logs"]} == records["logs"]
+    assert set(models) == {(m, o) for m in ("answers", "others") for o in ("loss", "logs")}
+    pair = next(one for one in found["pairs"] if one["observable"] == "logs")
+    gap = models["answers", "logs"]["first"] - models["others", "logs"]["first"]
+    assert pair["difference"] == pytest.approx(gap)
+    assert pair["difference_p"] > 1e-3  # the same model, other draws
+    assert found["training"][0]["equal_loss"]
+    table = run(*beside, "--training", "own").stdout
+    assert "answers" in table
+    assert "L(w*) now" in table
+    twice = run("shift", "answers", "answers", "--to", "logs=1")
+    assert twice.exit_code == 1
+    assert "was given twice" in " ".join(twice.stderr.split())
     wish = records["logs"]["first"] / 100
     asked = ("pattern", "answers", "--on", "own", "--target", f"logs={wish}",
              "--out", "weights.parquet")  # fmt: skip
@@ -203,6 +221,13 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
     of_tokens = [*asked, "--units", "token"]
     of_tokens[of_tokens.index("weights.parquet")] = "tokens.parquet"
     assert f"{64 * 15} tokens" in run(*of_tokens).stderr
+    shared = run(*asked, "--by-domain")
+    assert shared.exit_code == 0, shared.output
+    groups = pq.read_table(tmp_path / "weights.parquet").to_pydict()
+    assert set(groups["group"]) == {"brackets", "logs"}
+    assert len(set(groups["weight"])) == 2
+    assert "shares: brackets 0." in shared.stderr
+    run(*asked)
     proof = (*asked, "--verify", 2, "--steps", 5, "--learning-rate", 0.01)
     proved = run(*proof, "--json")
     assert proved.exit_code == 0, proved.output
@@ -257,6 +282,8 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
         (("shift", "answers", "--to", "logs=1", "--to", "logs=2"), "twice"),
         (("shift", "answers", "--to", "logs=1", "--component", "l0h0"), "holds no draws"),
         ((*asked, "--most", 0.5), "must be above 1"),
+        ((*asked, "--by-domain", "--on", "poems"), "has no probe 'poems'"),
+        ((*respond, "--probe-split", "poems=test"), "the probes are logs, own"),
     ):
         result = run(*wrong)
         assert result.exit_code == 1

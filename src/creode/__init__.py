@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         tasks,
         testbeds,
     )
-    from creode.generalization import shift
+    from creode.generalization import compare_shifts, shift
     from creode.geometry import llc
     from creode.patterning import pattern
     from creode.posterior import LocalPosterior
@@ -40,6 +40,7 @@ _HOME = {
     "RMSPropSGLD": "creode.sampling",
     "SGLD": "creode.sampling",
     "ScalarHead": "creode.scalar_head",
+    "compare_shifts": "creode.generalization",
     "influence": "creode.response",
     "llc": "creode.geometry",
     "loss_kernel": "creode.response",
@@ -73,6 +74,7 @@ __all__ = [
     "RMSPropSGLD",
     "ScalarHead",
     "__version__",
+    "compare_shifts",
     "components",
     "data",
     "development",

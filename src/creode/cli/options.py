@@ -107,7 +107,7 @@ def study_of(options: Mapping[str, Any]) -> dict[str, Any]:
         "task": o["task"],
         "reference": o.get("reference"),
         "data": {"source": o["data"], **formats},
-        "probes": {n: {"source": s, **formats} for n, s in pairs("probe", o["probe"])},
+        "probes": probes_of(o["probe"], o.get("probe_split"), formats),
         "components": tuple(o["component"] or ["full"]),
         **sampling(
             **{name: o[name] for name in ("nbeta", "localization", "sampler", "settings")},
@@ -117,6 +117,18 @@ def study_of(options: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "execution": {name: o[name] for name in ("mode", "device", "forward_dtype", "microbatch")},
     }
+
+
+def probes_of(
+    probe: list[str], split: list[str] | None, formats: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Probes in the format of the data, but for splits of their own."""
+    probes = {name: {"source": source, **formats} for name, source in pairs("probe", probe)}
+    for name, own in pairs("probe-split", split):
+        if name not in probes:
+            raise ValueError(f"--probe-split {name}: the probes are {', '.join(sorted(probes))}.")
+        probes[name] = {**probes[name], "split": own}
+    return probes
 
 
 def strength(name: str, text: str) -> float | Literal["auto"]:

@@ -35,6 +35,9 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     keep: Annotated[
         list[str] | None, typer.Option(help="Observable that is to stay as it is.")
     ] = None,
+    by_domain: Annotated[
+        bool, typer.Option("--by-domain", help="Samples of one domain weigh alike.")
+    ] = False,
     units: Annotated[str, typer.Option(help="What is weighed: sample or token.")] = "sample",
     least_effective: Annotated[float, typer.Option(help="Least share of effective samples.")] = 0.1,
     most: Annotated[float | None, typer.Option(help="Largest weight of a sample.")] = None,
@@ -55,9 +58,10 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     strict: StrictOpt = False,
 ) -> None:
     """Choose weights on the training samples for a wanted change; prove it by training on."""
-    from creode.patterning import Convex
+    from creode.patterning import Convex, SampleWeights
+    from creode.patterning import pattern as choose
     from creode.study.retraining import proof_records, retrain
-    from creode.study.writing import domains_of, effect_records, one_posterior, weights_for
+    from creode.study.writing import domains_of, effect_records, one_posterior
     from creode.training import TrainingConfig
 
     if explanation and not seeds:
@@ -65,17 +69,28 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     constraint = Convex(
         least_effective=least_effective, most=most, measure=one_of(measure, "norm", "entropy")
     )
-    made = weights_for(
+    domains = domains_of(directory, on)
+    if by_domain and domains is None:
+        raise ValueError(
+            f"the samples of {on!r} carry no domains, as those of corpus:… or of principles do; "
+            "leave out --by-domain."
+        )
+    made = choose(
         one_posterior(directory, component, checkpoint), numbers("target", target), constraint,
-        on=on, keep=keep or [], out=out, units=one_of(units, "sample", "token"),
-        features=domains_of(directory, on),
+        on=on, units=one_of(units, "sample", "token"), keep=keep or [],
+        features={} if domains is None else {"domain": domains},
+        groups=domains if by_domain else None,
     )  # fmt: skip
+    made.weights.save(out)
     weights = made.weights
     console.note(
         f"weights: {out}, of {len(weights.flat)} {weights.unit}s, "
         f"{100 * weights.effective_share:.0f} % effective, from {weights.flat.min():.2g} to "
         f"{weights.flat.max():.2g}"
     )
+    if by_domain and isinstance(weights, SampleWeights):
+        shares = weights.probabilities().items()
+        console.note("shares: " + ", ".join(f"{name} {share:.3f}" for name, share in shares))
     records = effect_records(made)
     tables = [effect_table(records), explanation_table(records)]
     if seeds:

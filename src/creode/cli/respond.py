@@ -13,6 +13,7 @@ from creode.cli.options import (
     BurninOpt,
     ChainsOpt,
     CheckpointsOpt,
+    ControlVariatesOpt,
     DataOpt,
     DeviceOpt,
     DrawsOpt,
@@ -58,6 +59,10 @@ def respond(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         list[str], typer.Option(help="NAME=SOURCE of data to respond to; same format.")
     ],
     out: RunOpt,
+    probe_split: Annotated[
+        list[str] | None,
+        typer.Option(help="PROBE=SPLIT where it is not that of --split, such as held-out data."),
+    ] = None,
     nbeta: StrengthOpt = "auto",
     localization: StrengthOpt = "auto",
     sampler: SamplerOpt = "auto",
@@ -92,6 +97,7 @@ def respond(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     burnin: BurninOpt = None,
     steps_per_draw: StepsPerDrawOpt = None,
     batch_size: BatchSizeOpt = 32,
+    control_variates: ControlVariatesOpt = False,
     seed: SeedOpt = 0,
     mode: ModeOpt = "auto",
     device: DeviceOpt = None,

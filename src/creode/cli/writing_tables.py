@@ -31,6 +31,41 @@ def shift_table(records: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def comparison_tables(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Table]:
+    """Models side by side, how every two differ, and whether their training losses do."""
+    models = list(dict.fromkeys(one["model"] for one in found["models"]))
+    told = {(one["model"], one["observable"]): one for one in found["models"]}
+    beside = Table(title="If the data become these, to first order", title_justify="left")
+    beside.add_column("observable")
+    for model in models:
+        beside.add_column(console.escaped(model), justify="right")
+    for name in dict.fromkeys(one["observable"] for one in found["models"]):
+        ours = (told[model, name] for model in models)
+        beside.add_row(name, *(_with_error(one["first"], one["first_se"]) for one in ours))
+    first = [next(one for one in found["models"] if one["model"] == model) for model in models]
+    beside.add_section()
+    beside.add_row("L(w*) now", *(_with_error(one["loss"], one["loss_se"]) for one in first))
+    doubts = [f"{one['model']} not ok: {one['reasons']}" for one in first if not one["ok"]]
+    beside.caption = "; ".join(map(console.escaped, doubts)) if doubts else "[green]ok[/]"
+    beside.caption_justify = "left"
+
+    apart = Table(title="Differences", title_justify="left")
+    for name in ("model", "less", "of"):
+        apart.add_column(name)
+    for name in ("difference", "p"):
+        apart.add_column(name, justify="right")
+    for one in found["pairs"]:
+        difference = _with_error(one["difference"], one["difference_se"])
+        cells = (console.escaped(one["one"]), console.escaped(one["other"]), one["observable"])
+        apart.add_row(*cells, difference, console.number(one["difference_p"], 4))
+    apart.add_section()
+    for one in found["training"]:
+        difference = _with_error(one["loss_difference"], one["loss_difference_se"])
+        cells = (console.escaped(one["one"]), console.escaped(one["other"]), "L(w*) now")
+        apart.add_row(*cells, difference, console.number(one["loss_p"], 4))
+    return [beside, apart]
+
+
 def effect_table(records: Sequence[Mapping[str, Any]]) -> Table:
     """What weights are to do, by observable; what is only watched has no wish."""
     table = Table(title="What these weights do, to first order", title_justify="left")
@@ -100,6 +135,10 @@ def proof_table(records: Sequence[Mapping[str, Any]]) -> Table:
         agrees = "–" if one["predicted"] is None else "yes" if one["agrees"] else "no"
         table.add_row(one["observable"], *cells, agrees)
     return table
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    return f"{console.number(value, 4)} ± {console.number(error, 4)}"
 
 
 def _say_once(table: Table, records: Sequence[Mapping[str, Any]]) -> None:

@@ -68,7 +68,8 @@ def shift(
 
     Returns:
         By observable (component comes before it where there are several):
-        first, first_se: d₁, nats of φ for h = 1; p, two-sided.
+        first, first_se, first_dof: d₁, nats of φ for h = 1, with the degrees of freedom of its
+            error; p, two-sided.
         second, second_se, third, third_se: d₂ and d₃; NaN where units have weights and no traces.
         valid_to, valid_to_low, valid_to_high: h at which first order and truth part by a fifth of
             the change, with its 95 % interval; NaN where d₁ is not told from 0.
@@ -109,7 +110,7 @@ def _of_posterior(
                 valid = _valid_to(first, second, third, sure=SURE / (nbeta * float(delta.std())))
         parts.append(
             xr.Dataset(
-                {"first": first, "first_se": error, "p": chi["p"],
+                {"first": first, "first_se": error, "first_dof": chi["chi_dof"], "p": chi["p"],
                  "second": second[0], "second_se": second[1],
                  "third": third[0], "third_se": third[1],
                  "valid_to_low": valid[0], "valid_to": valid[1], "valid_to_high": valid[2]}

@@ -1,6 +1,7 @@
 """What a run of responses says of other data: predicted shifts, and weights for wanted changes.
 
-Here: the one posterior of a run directory that is asked, both answers as plain records.
+Here: the one posterior of a run directory that is asked, answers and comparisons of several runs as
+plain records.
 Not here: shifts (generalization/), patterns (patterning/), the run (run.py).
 """
 
@@ -12,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from creode.data.loading import CORPUS
-from creode.generalization import shift
-from creode.patterning import Convex, MinimumNorm, Pattern, pattern
-from creode.patterning.effects import Units
+from creode.generalization import compare_shifts, shift
+from creode.patterning import Pattern
 from creode.store import Store
 from creode.study.conclusion import finite
 from creode.study.config import StudyConfig
@@ -26,6 +26,8 @@ from creode.study.run import open_draws
 SHIFT = (
     "first", "first_se", "p", "second", "second_se", "valid_to", "valid_to_low", "valid_to_high",
 )  # fmt: skip
+DIFFERENCE = ("difference", "difference_se", "difference_p")
+LOSSES = ("loss_difference", "loss_difference_se", "loss_p")
 EFFECT = ("wanted", "predicted", "predicted_se", "p", "fitted")
 EXPLAINED = ("r2", "scale", "predicted", "predicted_se", "p", "beyond", "beyond_se")
 
@@ -67,39 +69,74 @@ def shift_records(draws: xr.DataTree, to: Mapping[str, float]) -> list[dict[str,
     ]
 
 
-def weights_for(
-    draws: xr.DataTree,
-    target: Mapping[str, float],
-    constraint: Convex | MinimumNorm,
+def compared(
+    paths: Sequence[Path],
+    to: Mapping[str, float],
     *,
-    on: str,
-    keep: Sequence[str],
-    out: Path,
-    units: Units = "sample",
-    features: Mapping[str, ArrayLike] | None = None,
-) -> Pattern:
-    """A pattern, its weights written to `out`."""
-    made = pattern(draws, target, constraint, on=on, units=units, keep=keep, features=features)
-    made.weights.save(out)
-    return made
+    component: str | None,
+    checkpoint: int | None,
+    training: str,
+) -> dict[str, list[dict[str, Any]]]:
+    """What `creode.compare_shifts` says of several run directories, which name the models.
+
+    Returns:
+        models: a flat record a model and observable; pairs: one of every two models and observable;
+        training: one of every two models, of their training losses.
+    """
+    parts = [path.resolve().parts for path in paths]
+    depth = next(
+        (n for n in range(1, max(map(len, parts))) if len({p[-n:] for p in parts}) == len(parts)),
+        None,
+    )
+    if depth is None:
+        raise ValueError(f"the same run directory was given twice: {', '.join(map(str, paths))}.")
+    draws = {
+        "/".join(names[-depth:]): one_posterior(path, component, checkpoint)
+        for names, path in zip(parts, paths, strict=True)
+    }
+    found = compare_shifts(draws, {"asked": to}, training=training).isel(shift=0)
+    names = [str(name) for name in found["observable"].values]
+    models, pairs, losses = [], [], []
+    for model in draws:
+        one = found.sel(model=model)
+        about = {"ok": bool(one["ok"]), "reasons": str(one["reasons"].item())}
+        about |= _numbers(one, ("loss", "loss_se"))
+        models += [
+            {"model": model, "observable": name, **_numbers(one.sel(observable=name), SHIFT)}
+            | about
+            for name in names
+        ]
+    for index in range(found.sizes["pair"]):
+        pair = found.isel(pair=index)
+        who = {"one": str(pair["one"].item()), "other": str(pair["other"].item())}
+        pairs += [
+            {**who, "observable": name, **_numbers(pair.sel(observable=name), DIFFERENCE)}
+            for name in names
+        ]
+        losses.append({**who, **_numbers(pair, LOSSES), "equal_loss": bool(pair["equal_loss"])})
+    return {"models": models, "pairs": pairs, "training": losses}
 
 
-def domains_of(path: Path, on: str) -> dict[str, NDArray[np.str_]]:
-    """The domain of each sample of a run's probe as a feature; none where it has one or no name.
+def domains_of(path: Path, on: str) -> NDArray[np.str_] | None:
+    """The domain (N,) of each sample of a run's probe; None where it has fewer than two names.
 
-    Only the embedded corpus names domains, so no other data are read.
+    Only the embedded corpus and principles name domains, so no other data are read.
 
     Raises:
-        ValueError: the corpus, its length or its tokenizer is no longer what the run read.
+        ValueError: the run has no such probe, or its text, length or tokenizer is no longer what
+            the run read.
     """
     with Store.open(path, mode="read") as store:
         study = StudyConfig.model_validate(store.config["study"])
-    if on not in study.probes or not study.probes[on].source.startswith(CORPUS):
-        return {}
+    if on not in study.probes:
+        raise ValueError(f"{path} has no probe {on!r}; it has {', '.join(study.probes)}.")
+    probe = study.probes[on]
+    if not (probe.source.startswith(CORPUS) or probe.principle):
+        return None
     first = study.series()[0]
-    samples = study.probes[on].load(study.model if first is None else first.path)
+    samples = study.load(probe, study.model if first is None else first.path)
     if samples.domain is None or len(samples.domain_names) < 2:
-        return {}
+        return None
     recorded = {
         str(node.attrs["data_fingerprint"])
         for node in open_draws(path).subtree
@@ -107,10 +144,11 @@ def domains_of(path: Path, on: str) -> dict[str, NDArray[np.str_]]:
     }
     if recorded != {samples.fingerprint()}:
         raise ValueError(
-            f"{study.probes[on].source} is no longer what {path} read as {on!r}: its text, length "
+            f"{probe.source} is no longer what {path} read as {on!r}: its text, length "
             "or tokenizer has changed. Run creode respond again."
         )
-    return {"domain": np.array(samples.domain_names)[samples.domain.numpy()]}
+    names: NDArray[np.str_] = np.array(samples.domain_names)[samples.domain.numpy()]
+    return names
 
 
 def effect_records(made: Pattern) -> list[dict[str, Any]]:
