@@ -107,16 +107,20 @@ class Conclusion(ABC):
         return partial.replace(target)
 
     def _write_zarr(self, name: str, content: xr.Dataset) -> None:
-        target = self.path / name
-        partial = target.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        plain = content.copy()
-        texts = [name for name, values in plain.variables.items() if values.dtype.kind == "U"]
-        for text in texts:  # zarr v3 specifies strings of any length only
-            plain[text] = plain[text].astype(object)
-        plain.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
+        write_zarr(self.path / name, content)
+
+
+def write_zarr(target: Path, content: xr.Dataset) -> None:
+    """Write a table as zarr v3, in the place of one that is there once it is complete."""
+    partial = target.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    plain = content.copy()
+    texts = [name for name, values in plain.variables.items() if values.dtype.kind == "U"]
+    for text in texts:  # zarr v3 specifies strings of any length only
+        plain[text] = plain[text].astype(object)
+    plain.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
 
 
 def finite(values: Mapping[str, Any]) -> dict[str, Any]:
