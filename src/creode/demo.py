@@ -56,7 +56,7 @@ class DemoConfig:
 SOURCE = f"corpus:{','.join(DOMAINS)}"
 FULL: dict[str, Any] = {
     "data": {"source": SOURCE, "length": 48, "limit": 768},
-    "probe_limit": 32,
+    "probe_limit": 24,
     "decoder": {"layers": 2, "width": 32, "heads": 4},
     "training": {
         "steps": 500, "batch_size": 16, "learning_rate": 3e-3, "warmup_steps": 20,
@@ -65,24 +65,32 @@ FULL: dict[str, Any] = {
     "sampling": {
         "sampler": {"name": "baoab", "step_size": 6e-3, "friction": 60.0},
         "nbeta": 300.0, "localization": 3e3,
-        "chains": 4, "draws": 50, "burnin": 60, "steps_per_draw": 3, "batch_size": 16, "limit": 256,
+        "chains": 4, "draws": 50, "burnin": 60, "steps_per_draw": 4, "batch_size": 16, "limit": 256,
+        "execution": {"mode": "sequential"},
     },
-    "weights": {"draws": 80},
+    "development": {
+        "localization": 1e4, "checkpoints": [40, 60, 80, 110, 150, 200, 260, 330, 410, 500],
+    },
+    "response": {"localization": 1e4},
+    "weights": {"draws": 70},
     "proof": {"seeds": 3, "checkpoints": 20},
 }  # fmt: skip
 QUICK: dict[str, Any] = {
     "data": {"source": SOURCE, "length": 32, "limit": 256},
-    "probe_limit": 16,
+    "probe_limit": 12,
     "decoder": {"layers": 1, "width": 16, "heads": 2},
     "training": {
         "steps": 200, "batch_size": 16, "learning_rate": 6e-3, "warmup_steps": 10,
-        "checkpoints": [0, 20, 40, 60, 90, 130, 200],
+        "checkpoints": [0, 20, 40, 60, 75, 95, 120, 155, 200],
     },
     "sampling": {
         "sampler": {"name": "baoab", "step_size": 6e-3, "friction": 60.0},
         "nbeta": 300.0, "localization": 3e3,
-        "chains": 4, "draws": 30, "burnin": 60, "steps_per_draw": 3, "batch_size": 16, "limit": 128,
+        "chains": 4, "draws": 40, "burnin": 50, "steps_per_draw": 3, "batch_size": 8, "limit": 128,
+        "execution": {"mode": "sequential"},
     },
+    "development": {"localization": 1e4, "checkpoints": [60, 75, 95, 120, 155, 200]},
+    "response": {"localization": 1e4},
     "weights": {"directions": ["hasten"], "draws": 50},
-    "proof": {"seeds": 2, "checkpoints": 10},
+    "proof": {"seeds": 3, "checkpoints": 10},
 }  # fmt: skip

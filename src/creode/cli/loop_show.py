@@ -98,7 +98,9 @@ def _proof(rows: Sequence[Mapping[str, Any]], behaviour: str) -> Table:
             ends = ", ".join(console.number(row[f"{name}_{end}"], 3) for end in ("low", "high"))
             cells += [console.number(row[name], 3), ends]
         aimed = row["observable"] == behaviour
-        verdict = "[green]confirmed[/]" if row["ok"] else f"[yellow]{console.escaped(row['reasons'])}[/]"
+        verdict = (
+            "[green]confirmed[/]" if row["ok"] else f"[yellow]{console.escaped(row['reasons'])}[/]"
+        )
         table.add_row(
             row["direction"], console.escaped(row["observable"]), *cells, verdict if aimed else ""
         )

@@ -25,7 +25,9 @@ def run(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="Directory; an interrupted run continues. Default: STUDY less its suffix."),
+        typer.Option(
+            help="Directory; an interrupted run continues. Default: STUDY less its suffix."
+        ),
     ] = None,
     as_json: JsonOpt = False,
     strict: StrictOpt = False,

@@ -101,13 +101,17 @@ class Conclusion(ABC):
         return write_response_report(shown, page)
 
     def _write_json(self, name: str, content: Any) -> Path:
-        target = self.path / name
-        partial = target.with_suffix(".partial")
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        return partial.replace(target)
+        return write_json(self.path / name, content)
 
     def _write_zarr(self, name: str, content: xr.Dataset) -> None:
         write_zarr(self.path / name, content)
+
+
+def write_json(target: Path, content: Any) -> Path:
+    """Write plain values, in the place of a file that is there once it is complete."""
+    partial = target.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return partial.replace(target)
 
 
 def write_zarr(target: Path, content: xr.Dataset) -> None:

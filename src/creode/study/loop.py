@@ -3,7 +3,7 @@
 Each stage is a directory of its own below `out`; one that is finished is not done again, one that
 was interrupted goes on.
 
-    model/        checkpoints of the model that is read
+    model/        checkpoints of the model that is read; losses.json, of the probes at each
     development/  λ̂ and losses along training
     response/     χ of its parts to the probes
     weights/      one posterior with the loss of every training sample; hasten.parquet, …
@@ -16,8 +16,9 @@ Not here: their configuration (loop_config.py), arms (loop_proof.py), what is co
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,18 +29,18 @@ import xarray as xr
 from creode.patterning import Convex, Pattern, SampleWeights, pattern
 from creode.patterning.effects import effects
 from creode.study.attribution import QUERY, TRAIN
-from creode.study.conclusion import write_zarr
+from creode.study.conclusion import Conclusion, write_json, write_zarr
 from creode.study.config import StudyConfig
 from creode.study.kinds import conclusions
 from creode.study.loop_config import TOWARD, LoopConfig, load_loop, save_loop
-from creode.study.loop_proof import prove
+from creode.study.loop_proof import losses_along, prove
 from creode.study.run import run_study
 from creode.study.writing import one_posterior
 from creode.tasks import NextToken
 from creode.testbeds.decoder import Decoder
 from creode.training import train
 
-STUDY_FILE = "study.yaml"
+STUDY_FILE, LOSSES_FILE = "study.yaml", "losses.json"
 STAGES = {
     "model": "train the model",
     "development": "read what formed when",
@@ -57,6 +58,7 @@ class Loop:
 
     config: LoopConfig
     out: Path
+    found: dict[str, Conclusion] = field(default_factory=dict)  # of stages that draw, by name
 
     @classmethod
     def open(cls, out: str | Path) -> Loop:
@@ -85,6 +87,18 @@ class Loop:
             "response": config.response_study(model),
             "weights": config.weights_study(model),
         }
+
+    def concluded(self, stage: str) -> Conclusion:
+        """What a stage that draws says; worked out once."""
+        if stage not in self.found:
+            self.found[stage] = conclusions(self.out / stage)
+        return self.found[stage]
+
+    @cached_property
+    def losses(self) -> list[dict[str, Any]]:
+        """Losses of every probe at every checkpoint: probe, step, loss in nats per token."""
+        found: list[dict[str, Any]] = json.loads((self.out / LOSSES_FILE).read_text())
+        return found
 
     def patterns(self) -> dict[str, Pattern]:
         """Weights for each direction, from the draws of the stage `weights`.
@@ -128,7 +142,8 @@ class Made:
 def _read(place: Path) -> xr.Dataset:
     if not place.is_dir():
         raise ValueError(f"{place} is not there yet: the loop is not finished; run it again.")
-    return xr.open_zarr(place, consolidated=False).load()
+    table: xr.Dataset = xr.open_zarr(place, consolidated=False).load()
+    return table
 
 
 def reachable(draws: xr.DataTree, spread: float) -> float:
@@ -168,10 +183,12 @@ def run_loop(
     begin("model")
     if config.checkpoints is None:
         _train(loop, on_progress)
+    if not (loop.out / LOSSES_FILE).is_file():
+        write_json(loop.out / LOSSES_FILE, losses_along(loop.studies["response"]))
     for name, study in loop.studies.items():
         begin(name)
         run_study(study, loop.out / name, on_progress=on_progress)
-        found = conclusions(loop.out / name)
+        found = loop.concluded(name)
         found.save()
         found.write_report()
     made = loop.patterns()
@@ -196,4 +213,3 @@ def _train(loop: Loop, on_progress: OnProgress | None) -> None:
     start: Any = Decoder(config.shape(), seed=config.seed)
     train(start, NextToken(), data, config.training.config(config.seed), out=loop.model,
           on_step=on_step)  # fmt: skip
-

@@ -1,17 +1,17 @@
 """What a loop says: what formed when, which parts and data made one behaviour, what weights did.
 
 Here: the loop's conclusions as plain records and files, and everything its page shows.
-Not here: its stages (loop.py), estimates (development/, response/, patterning/), the page (viewer/).
+Not here: its stages (loop.py), estimates (development/, response/, patterning/), the page
+(viewer/).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
@@ -22,7 +22,7 @@ from creode.patterning.effects import effects
 from creode.response import significant
 from creode.response.uncertainty import estimate, p_value, two_sided
 from creode.study.attribution import QUERY, TRAIN, Attribution
-from creode.study.conclusion import finite
+from creode.study.conclusion import finite, write_json
 from creode.study.development import Development
 from creode.study.loop import Loop
 from creode.study.loop_proof import WHEN, step_at
@@ -45,20 +45,20 @@ class LoopConclusion:
 
     loop: Loop
 
-    @cached_property
+    @property
     def development(self) -> Development:
         """What formed when."""
-        return Development(self.loop.out / "development")
+        return cast(Development, self.loop.concluded("development"))
 
-    @cached_property
+    @property
     def response(self) -> Responses:
         """Which parts answer to which data."""
-        return Responses(self.loop.out / "response")
+        return cast(Responses, self.loop.concluded("response"))
 
-    @cached_property
+    @property
     def attribution(self) -> Attribution:
         """The posterior that knows every training sample."""
-        return Attribution(self.loop.out / "weights")
+        return cast(Attribution, self.loop.concluded("weights"))
 
     @cached_property
     def draws(self) -> xr.DataTree:
@@ -85,27 +85,13 @@ class LoopConclusion:
         known = self.attribution.config["fingerprints"]["probes"]
         return texts_of(self.loop.studies["weights"], known, (TRAIN,)).found.get(TRAIN)
 
-    @property
-    def warnings(self) -> list[str]:
-        """What stands in the way of trusting a stage, in a sentence each."""
-        found = []
-        if isinstance(self.development.stages, str):
-            found.append(f"No stages of development are told: {self.development.stages}.")
-        if not self.attribution.influence.ok:
-            found.append(
-                "Attribution and predictions rest on draws that cannot be trusted: "
-                f"{self.attribution.influence.reasons}."
-            )
-        return found
-
     def formed(self) -> list[dict[str, Any]]:
         """When each probe's loss had fallen by the share that counts, the earliest first."""
-        table = self.development.trajectory
-        steps = [int(step) for step in table["checkpoint"].values]
         share = self.loop.config.proof.level
         rows = []
-        for probe in map(str, table["probe"].values):
-            losses = [float(loss) for loss in table["probe_loss"].sel(probe=probe).values]
+        for probe in self.loop.config.probes:
+            along = [one for one in self.loop.losses if one["probe"] == probe]
+            steps, losses = [one["step"] for one in along], [one["loss"] for one in along]
             level = losses[0] - share * (losses[0] - losses[-1])
             step = step_at(level, steps, losses)
             rows.append(
@@ -200,7 +186,6 @@ class LoopConclusion:
             "samples": self.samples(),
             "weights": self.weights(),
             "proof": self.proofs(),
-            "warnings": self.warnings,
         }
 
     def doubtful(self) -> list[Mapping[str, Any]]:
@@ -210,10 +195,7 @@ class LoopConclusion:
 
     def save(self) -> Path:
         """Write the records as `loop.json` into the loop's directory."""
-        target = self.loop.out / RECORDS_FILE
-        partial = target.with_suffix(".partial")
-        partial.write_text(json.dumps(self.records, indent=1) + "\n", encoding="utf-8")
-        return partial.replace(target)
+        return write_json(self.loop.out / RECORDS_FILE, self.records)
 
     def write_report(self) -> Path:
         """Write the page, `report.html`, into the loop's directory."""
@@ -231,6 +213,7 @@ class LoopConclusion:
             about=config.about,
             behaviour=config.behaviour,
             records=self.records,
+            losses=self.loop.losses,
             level=config.proof.level,
             start=config.proof.start,
             num_samples=len(self.data),
@@ -268,4 +251,3 @@ class LoopConclusion:
             )
             for direction, made in self.loop.made.items()
         ]
-

@@ -1,4 +1,4 @@
-"""The whole loop as a checked configuration: a model, one behaviour of it, how it is read and proved.
+"""The whole loop as a checked configuration: a model, a behaviour, how it is read and proved.
 
 Here: its fields, the file they are read from (YAML or JSON), the study and the training of each
 stage.
@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from creode.data import as_tokenizer
 from creode.sampling import Execution
 from creode.study.attribution import QUERY, TRAIN
-from creode.study.config import BYTES, DataConfig, Names, SamplerConfig, StudyConfig, Strict
+from creode.study.config import BYTES, DataConfig, Names, SamplerConfig, Strict, StudyConfig
 from creode.testbeds.decoder import DecoderConfig
 from creode.training import TrainingConfig
 
@@ -70,14 +70,19 @@ class SamplingPart(Strict):
     limit: int | None = None  # samples of the data in readings that need no trace of each
     execution: Execution = Execution()
 
-    def fields(self, seed: int, **schedule: Any) -> dict[str, Any]:
-        """As a `StudyConfig` has them."""
-        lengths = {"draws": self.draws, "burnin": self.burnin, "steps_per_draw": self.steps_per_draw}
+    def fields(self, part: ReadingPart, seed: int, **schedule: Any) -> dict[str, Any]:
+        """As a `StudyConfig` has them, with what a stage has of its own."""
+
+        def own(name: str) -> Any:
+            given = getattr(part, name)
+            return getattr(self, name) if given is None else given
+
+        lengths = {name: own(name) for name in ("draws", "burnin", "steps_per_draw")}
         given = {name: value for name, value in lengths.items() if value is not None}
         return {
             "sampler": self.sampler.model_dump(),
             "nbeta": self.nbeta,
-            "localization": self.localization,
+            "localization": own("localization"),
             "execution": asdict(self.execution),
             "schedule": {
                 "chains": self.chains, "batch_size": self.batch_size, "seed": seed, **given,
@@ -86,7 +91,16 @@ class SamplingPart(Strict):
         }  # fmt: skip
 
 
-class DevelopmentPart(Strict):
+class ReadingPart(Strict):
+    """What a stage that draws has in place of `sampling`'s; None: the same."""
+
+    draws: int | None = None
+    burnin: int | None = None
+    steps_per_draw: int | None = None
+    localization: float | None = None
+
+
+class DevelopmentPart(ReadingPart):
     """What is read at every checkpoint."""
 
     components: Names = ("full",)
@@ -94,13 +108,13 @@ class DevelopmentPart(Strict):
     checkpoints: tuple[int, ...] | None = None  # steps; None: all
 
 
-class ResponsePart(Strict):
+class ResponsePart(ReadingPart):
     """Which parts are asked how they answer to the probes, at the last checkpoint."""
 
     components: Names = ("heads",)
 
 
-class WeightsPart(Strict):
+class WeightsPart(ReadingPart):
     """Which weights are chosen, and how far they may go."""
 
     directions: Annotated[
@@ -111,7 +125,6 @@ class WeightsPart(Strict):
     keep: Names = ()  # probes whose loss is to stay
     least_effective: float = Field(default=0.1, gt=0, le=1)
     most: float | None = None
-    draws: int | None = None  # of a chain of the posterior that weights are made from
 
 
 class ProofPart(Strict):
@@ -121,12 +134,14 @@ class ProofPart(Strict):
     seeds: Annotated[tuple[int, ...], BeforeValidator(_as_seeds)] = (1, 2, 3)
     steps: int | None = None  # None: those of training
     checkpoints: int = Field(default=20, ge=2)  # evenly spaced steps at which losses are measured
-    level: float = Field(default=0.8, gt=0, lt=1)  # share of the behaviour's fall that counts
+    level: float = Field(default=0.9, gt=0, lt=1)  # share of the behaviour's fall that counts
 
     @model_validator(mode="after")
     def _check_seeds(self) -> Self:
         if len(set(self.seeds)) < max(len(self.seeds), FEWEST_SEEDS):
-            raise ValueError(f"a proof needs at least {FEWEST_SEEDS} different seeds, got {self.seeds}.")
+            raise ValueError(
+                f"a proof needs at least {FEWEST_SEEDS} different seeds, got {self.seeds}."
+            )
         return self
 
 
@@ -179,7 +194,11 @@ class LoopConfig(Strict):
         self.proof_training(self.seed)
         if self.decoder is not None:
             self.shape()
-        for study in (self.development_study("."), self.response_study("."), self.weights_study(".")):
+        for study in (
+            self.development_study("."),
+            self.response_study("."),
+            self.weights_study("."),
+        ):
             study.plan()
         return self
 
@@ -209,7 +228,8 @@ class LoopConfig(Strict):
     def development_study(self, model: str) -> StudyConfig:
         """λ̂ and losses along training."""
         return self._study(
-            model, reading="development", checkpoints=self.development.checkpoints or "all",
+            self.development, model, reading="development",
+            checkpoints=self.development.checkpoints or "all",
             components=self.development.components, measures=self.development.measures,
             data=self._few(), probes=self.named_probes(),
         )  # fmt: skip
@@ -217,8 +237,8 @@ class LoopConfig(Strict):
     def response_study(self, model: str) -> StudyConfig:
         """χ of parts to the probes at the last checkpoint."""
         return self._study(
-            model, reading="response", components=self.response.components, data=self._few(),
-            probes=self.named_probes(),
+            self.response, model, reading="response", data=self._few(),
+            components=self.response.components, probes=self.named_probes(),
         )  # fmt: skip
 
     def weights_study(self, model: str) -> StudyConfig:
@@ -226,11 +246,8 @@ class LoopConfig(Strict):
         probes = self.named_probes()
         behaviour = probes.pop(self.behaviour)
         data = self.source(self.data).model_dump()
-        schedule: dict[str, Any] = {"traces": (TRAIN, QUERY)}
-        if self.weights.draws is not None:
-            schedule["draws"] = self.weights.draws
         return self._study(
-            model, schedule, reading="influence", data=data,
+            self.weights, model, traces=(TRAIN, QUERY), reading="influence", data=data,
             probes={TRAIN: data, QUERY: behaviour} | probes, observables=(QUERY, *probes),
         )  # fmt: skip
 
@@ -247,9 +264,9 @@ class LoopConfig(Strict):
         return self.source(self.data).model_dump() | {"limit": min(limits, default=None)}
 
     def _study(
-        self, model: str, schedule: dict[str, Any] | None = None, **fields: Any
+        self, part: ReadingPart, model: str, *, traces: tuple[str, ...] = (), **fields: Any
     ) -> StudyConfig:
-        drawn = self.sampling.fields(self.seed, **(schedule or {}))
+        drawn = self.sampling.fields(part, self.seed, traces=traces)
         return StudyConfig.model_validate({"model": model, **fields, **drawn})
 
 

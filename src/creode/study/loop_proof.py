@@ -1,4 +1,4 @@
-"""The proof of a loop's weights: models trained with them from the start, and what they learned when.
+"""The proof of a loop's weights: models trained with them, and what they learned when.
 
 Arms of one seed share start and batch order. The uniform arm is one for all directions.
 
@@ -66,12 +66,11 @@ def prove(
     probes = {n: probe.load(source) for n, probe in study.probes.items() if n != TRAIN}
     level = _level(config, study, probes[QUERY])
     asked = config.proof_training(0)
-    starts = {
-        "first": lambda seed: load_study_model(study, series_of(study)[0]),
-        "last": lambda seed: load_study_model(study, series_of(study)[-1]),
-        "scratch": lambda seed: Decoder(config.shape(), seed=seed),
-    }
-    start = starts[config.proof.start]
+
+    def start(seed: int) -> nn.Module:
+        if config.proof.start == "scratch":
+            return Decoder(config.shape(), seed=seed)
+        return load_study_model(study, series_of(study)[0 if config.proof.start == "first" else -1])
 
     def arm(weights: Tensor | None, seed: int) -> Path:
         place = out / "models" / f"{_name(weights)}-{seed}"
@@ -132,6 +131,18 @@ def probe_losses(model: nn.Module, probes: Mapping[str, Samples]) -> dict[str, f
     """The mean loss of each probe, nats per token."""
     losses = {name: unit_losses(model, NextToken(), one, 64) for name, one in probes.items()}
     return {name: float(u.total.double().sum() / u.count.sum()) for name, u in losses.items()}
+
+
+def losses_along(study: StudyConfig) -> list[dict[str, Any]]:
+    """The loss of every probe at every checkpoint of a study's model: probe, step, loss."""
+    found = series_of(study)
+    source = study.model if found[0] is None else found[0].path
+    probes = {name: probe.load(source) for name, probe in study.probes.items()}
+    return [
+        {"probe": name, "step": one.step, "loss": loss}
+        for one in found
+        for name, loss in probe_losses(load_study_model(study, one), probes).items()
+    ]
 
 
 def step_at(level: float, steps: list[int], losses: list[float]) -> float:

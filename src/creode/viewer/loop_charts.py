@@ -1,39 +1,40 @@
-"""Charts of a loop that no other page has: when each probe was learned, what each domain does.
+"""Charts of a loop that no other page has: losses along training, what each domain does.
 
 Here: their rows, marks and words.
 Not here: other charts of the page (development_charts.py, response.py, writing_charts.py).
-Data sets: `formed`, losses along training as shares of their fall; `domains`.
+Data sets: `formed`, losses of the probes; `domains`.
 """
 
 from __future__ import annotations
 
 from creode.viewer.figure import Figure
 from creode.viewer.loop_report import LoopReport
-from creode.viewer.marks import categories, compiled, name_legend, tooltip, y_axis
+from creode.viewer.marks import (
+    StepAxis,
+    categories,
+    compiled,
+    name_legend,
+    step_channel,
+    tooltip,
+    y_axis,
+)
 from creode.viewer.readings import Row, rounded
 from creode.viewer.theme import role
 from creode.viewer.wording import number, with_error
 
 
 def formed_rows(report: LoopReport) -> list[Row]:
-    """A row a probe and checkpoint: its loss, and the share of its fall that is done."""
-    beside = report.development.development
-    assert beside is not None
-    table = beside.trajectory
-    rows = []
-    for probe in map(str, table["probe"].values):
-        losses = table["probe_loss"].sel(probe=probe).values
-        for step, loss in zip(table["checkpoint"].values, losses, strict=True):
-            rows.append(
-                {
-                    "probe": probe,
-                    "step": int(step),
-                    "loss": rounded(float(loss)),
-                    "title": f"{probe} at step {int(step):,}",
-                    "text": f"{number(float(loss))} nats",
-                }
-            )
-    return rows
+    """A row a probe and checkpoint: its loss."""
+    return [
+        {
+            "probe": one["probe"],
+            "step": one["step"],
+            "loss": rounded(one["loss"]),
+            "title": f"{one['probe']} at step {one['step']:,}",
+            "text": f"{number(one['loss'])} nats",
+        }
+        for one in report.losses
+    ]
 
 
 def formed_figure(report: LoopReport) -> Figure:
@@ -44,7 +45,8 @@ def formed_figure(report: LoopReport) -> Figure:
     probes = [row["probe"] for row in report.records["formed"]]
     colour = alt.Color("probe:N", scale=categories(probes), sort=probes,
                        legend=name_legend(probes, columns=len(probes)))  # fmt: skip
-    x = alt.X("step:Q", title="training step", axis=alt.Axis(grid=False, tickCount=6))
+    steps = [row["step"] for row in rows]
+    x = step_channel(StepAxis.over(steps, finest=min((s for s in steps if s), default=None)))
     y = alt.Y("loss:Q", title="loss, nats", scale=alt.Scale(zero=False), axis=y_axis())
     base = alt.Chart(alt.NamedData("formed"))
     chart = alt.layer(

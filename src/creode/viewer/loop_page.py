@@ -84,7 +84,6 @@ def _page(report: LoopReport) -> str:
         writings=[told(one) for one in report.writings],
         doubts=loop_words.doubts(report),
         details=report.details,
-        warnings=report.records["warnings"],
         config=list(settings(report.config)),
         command=report.command,
         glossary=LOOP_GLOSSARY,

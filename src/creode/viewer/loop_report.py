@@ -23,6 +23,7 @@ class LoopReport:
     about: str  # of model and data
     behaviour: str  # a probe
     records: Mapping[str, Any]  # of `LoopConclusion`
+    losses: Sequence[Mapping[str, Any]]  # of the probes along training: probe, step, loss, nats
     level: float  # share of a loss's fall that counts as learned
     start: str  # where the arms' training began: scratch, first or last
     num_samples: int  # of training

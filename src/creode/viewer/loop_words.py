@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from creode.viewer import wording
 from creode.viewer.loop_report import LoopReport
 from creode.viewer.wording import number
 from creode.viewer.writing import percent
@@ -91,12 +92,13 @@ def chapters(report: LoopReport) -> dict[str, str]:
     listed = sum(len(rows) for rows in samples.values())
     significant = int(response["significant"].sum()) if "significant" in response else 0
     return {
-        "development": f"In the order in which {percent(report.level)} of the fall was done: {order}.",
+        "development": f"In the order in which {percent(report.level)} of the fall was done: "
+        f"{order}.",
         "stages": "The learning coefficient λ̂ says how complex the solution is that training has "
         "found: it climbs while structure forms. "
         + (f"{counted} are told apart." if stages else "No stages are told apart."),
-        "response": f"{significant} of {response['chi'].size // max(1, response.sizes.get('view', 1))} "
-        "pairs of a part and a kind of text are told from chance.",
+        "response": f"{significant} of {response['chi'].size} pairs of a part of the model and a "
+        "kind of text are told from chance.",
         "attribution": f"creode draws many sets of weights near the trained ones, and looks which "
         f"training samples’ losses rise and fall with the loss on {report.behaviour}. Of the "
         f"{listed} samples listed, {told} are told from chance.",
@@ -109,21 +111,19 @@ def chapters(report: LoopReport) -> dict[str, str]:
 
 
 def doubts(report: LoopReport) -> list[dict[str, Any]]:
-    """Which results of which chapter cannot be trusted, and why."""
+    """Which results of which chapter cannot be trusted, and why; reasons of one kind once."""
     names = {
         "stages": "What formed when",
-        "response": "Parts and data",
-        "by_domain": "Training samples",
-        "weights": "Weights",
-        "proof": "Proof",
+        "response": "Which part answers to which text",
+        "by_domain": "Which data made it so",
+        "weights": "Other weights on the same data",
+        "proof": "Before and after",
     }
     found = []
     for table, name in names.items():
         rows = report.records[table]
-        reasons = list(dict.fromkeys(one["reasons"] for one in rows if not one["ok"]))
         count = sum(not one["ok"] for one in rows)
         if count:
-            found.append(
-                {"name": name, "count": count, "total": len(rows), "reasons": reasons[:3]}
-            )
+            reasons = [one.reason for one in wording.doubts(rows)]
+            found.append({"name": name, "count": count, "total": len(rows), "reasons": reasons})
     return found

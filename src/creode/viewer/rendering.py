@@ -37,9 +37,7 @@ def write_page(html: str, path: str | Path) -> Path:
     return partial.replace(path)
 
 
-def rendered(
-    name: str, data: Mapping[str, Any], *, script: str | None = None, **words: Any
-) -> str:
+def rendered(name: str, data: Mapping[str, Any], *, script: str | None = None, **words: Any) -> str:
     """The page of the template `name`.html, given data and words.
 
     Its style is every page's; its script is `name`.js, unless another is named.

@@ -145,7 +145,11 @@ WRITING_GLOSSARY = (
 
 LOOP_GLOSSARY = (
     *(entry for entry in GLOSSARY if entry[0].startswith("λ̂, ")),
-    *((word, meaning) for part, word, meaning in RESPONSE_GLOSSARY if part in ("response", "queries")),
+    *(
+        (word, meaning)
+        for part, word, meaning in RESPONSE_GLOSSARY
+        if part in ("response", "queries")
+    ),
     *WRITING_GLOSSARY,
 )
 

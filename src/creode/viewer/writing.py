@@ -22,9 +22,9 @@ ALL = "all samples"
 MOST_WEIGHTS = 4000  # drawn of each; of more, evenly spaced ones in their order
 EXTREMES = 4  # samples of either side that are shown with their text
 ARMS = {
-    "patterned": "with the weights",
-    "uniform": "without weights",
-    "permuted": "weights shuffled",
+    "patterned": "weights",
+    "uniform": "no weights",
+    "permuted": "shuffled",
 }
 
 
@@ -51,12 +51,12 @@ def weight_rows(writing: Writing) -> list[Row]:
             "weight": rounded(float(writing.weights[i])),
             "group": ALL if writing.groups is None else writing.groups[i],
         }
-        for i in index
+        for i in index.tolist()
     ]
 
 
 def group_rows(writing: Writing) -> list[Row]:
-    """A row a domain, the heaviest first: mean weight, the middle four fifths, share before, after."""
+    """A row a domain, the heaviest first: mean weight, the middle four fifths, shares."""
     if writing.groups is None:
         return []
     labels = np.array(writing.groups)
@@ -110,11 +110,13 @@ def change_rows(writing: Writing) -> list[Row]:
     predicted, error = float(told["predicted"]), float(told["predicted_se"])
     rows = [
         _change(writing, "wanted", float(told["wanted"]), math.nan, math.nan),
-        _change(writing, "predicted", predicted, predicted - 1.96 * error, predicted + 1.96 * error),
+        _change(
+            writing, "predicted", predicted, predicted - 1.96 * error, predicted + 1.96 * error
+        ),
     ]
     if writing.proof is not None:
         shown = writing.proof.sel(observable=writing.aim)
-        for label, name in (("achieved", "achieved"), ("more than shuffled", "gap")):
+        for label, name in (("achieved", "achieved"), ("against shuffled", "gap")):
             ends = (float(shown[name]), float(shown[f"{name}_low"]), float(shown[f"{name}_high"]))
             rows.append(_change(writing, label, *ends))
     return rows
@@ -165,7 +167,9 @@ def along_rows(writing: Writing) -> list[Row]:
     if writing.proof is None or "along" not in writing.proof:
         return []
     losses = writing.proof["along"].sel(probe=writing.aim)
-    return [row for arm in map(str, losses["arm"].values) for row in _arm_along(writing, losses, arm)]
+    return [
+        row for arm in map(str, losses["arm"].values) for row in _arm_along(writing, losses, arm)
+    ]
 
 
 def _arm_along(writing: Writing, losses: xr.DataArray, arm: str) -> Iterator[Row]:
@@ -202,7 +206,6 @@ def _proof_row(writing: Writing, name: str) -> Row:
         ends = (number(float(one[f"{what}_{end}"])) for end in ("low", "high"))
         return f"{number(float(one[what]))} [{', '.join(ends)}]"
 
-    clear = not float(one["gap_low"]) <= 0 <= float(one["gap_high"])
     return {
         "observable": writing.called(name),
         "aim": name == writing.aim,
@@ -210,7 +213,7 @@ def _proof_row(writing: Writing, name: str) -> Row:
         "predicted": "–" if math.isnan(predicted) else with_error(predicted, error),
         "achieved": with_ends("achieved"),
         "gap": with_ends("gap"),
-        "clear": clear,
+        "told": not float(one["gap_low"]) <= 0 <= float(one["gap_high"]),
     }
 
 
@@ -235,7 +238,7 @@ def explained_rows(writing: Writing) -> list[Row]:
 
 def arm_name(arm: str) -> str:
     """An arm for people; those of explanations by what explains."""
-    return ARMS.get(arm, f"weights by {arm} alone")
+    return ARMS.get(arm, f"by {arm} alone")
 
 
 def percent(share: float) -> str:

@@ -38,10 +38,13 @@ def _histogram(names: Sequence[str], rows: Sequence[Row]) -> Figure:
     import altair as alt
 
     groups = list(dict.fromkeys(row["group"] for row in rows))
-    legend = None if groups == [ALL] else name_legend(groups, columns=len(groups))
+    legend = None
+    if groups != [ALL]:
+        legend = alt.Legend(orient="top", title=None, symbolType="square", columns=len(groups))
     base = alt.Chart()
+    few = alt.Axis(format="~g", tickCount=6, labelOverlap=True)
     bars = base.mark_bar(binSpacing=1).encode(
-        x=alt.X("weight:Q", bin=alt.Bin(maxbins=30), title="weight"),
+        x=alt.X("weight:Q", bin=alt.Bin(maxbins=30), title="weight", axis=few),
         y=alt.Y("count():Q", title="samples", axis=y_axis(4)),
         color=alt.Color("group:N", scale=categories(groups), legend=legend, sort=groups),
         order=alt.Order("group:N"),
@@ -53,7 +56,9 @@ def _histogram(names: Sequence[str], rows: Sequence[Row]) -> Figure:
         title="How much each training sample counts",
         caption="Bars: how many samples have a weight in that range. Dashed: weight 1, what every "
         "sample has in ordinary training; right of it a sample counts more, left of it less."
-        + ("" if legend is None else " Colours: the kind of text, which the weights were not told."),
+        + (
+            "" if legend is None else " Colours: the kind of text, which the weights were not told."
+        ),
         description=f"Histogram of weights on the training samples, for {' and '.join(names)}.",
         chart=_panels(chart, names, "weights"),
         facet_width=220,
@@ -68,10 +73,12 @@ def _by_group(names: Sequence[str], rows: Sequence[Row]) -> Figure:
     scale = alt.Scale(zero=False, nice=True)
     base = alt.Chart()
     bars = base.mark_rule(strokeWidth=3, opacity=0.35, color=role("ok")).encode(
-        y=y, x=alt.X("low:Q", title="weight", scale=scale), x2="high:Q"
+        y=y, x=alt.X("low:Q", title="weight"), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=70, opacity=1, color=role("ok"), tooltip=tooltip())
-    chart = alt.layer(_mark_at(1.0), bars, dots.encode(y=y, x=alt.X("mean:Q", title="weight")))
+    few = alt.Axis(tickCount=6, labelOverlap=True)
+    x = alt.X("mean:Q", title="weight", scale=scale, axis=few)
+    chart = alt.layer(_mark_at(1.0), bars, dots.encode(y=y, x=x))
     return Figure(
         name="weights_by_group",
         section="weights",
@@ -91,7 +98,7 @@ def _changes(names: Sequence[str], rows: Sequence[Row]) -> Figure:
     kinds = list(dict.fromkeys(row["what"] for row in rows))
     y = alt.Y("what:N", sort=kinds, title=None, axis=_names())
     title = "change of the loss, nats"
-    scale = alt.Scale(zero=True, nice=True)
+    scale = alt.Scale(zero=True, nice=True, padding=70)  # px: room for the numbers
     x = alt.X("value:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5, grid=True))
     colour = alt.condition(
         "datum.what === 'wanted'", alt.value(role("muted")), alt.value(role("ok"))
@@ -130,8 +137,8 @@ def _arms(names: Sequence[str], rows: Sequence[Row]) -> Figure:
     panels = list(dict.fromkeys(row["panel"] for row in rows))
     several = len(panels) > 1
     label = "datum.panel + '|' + datum.writing"
-    x = alt.X("arm:N", sort=arms, title=None, axis=alt.Axis(labelAngle=0, labelLimit=120,
-              labelExpr="split(datum.label, ' ')", grid=False, ticks=False))  # fmt: skip
+    x = alt.X("arm:N", sort=arms, title=None, axis=alt.Axis(labelAngle=0, grid=False,
+              ticks=False))  # fmt: skip
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, nice=True), axis=y_axis(4))
     base = alt.Chart()
     lines = base.mark_line(color=role("muted"), opacity=0.5, strokeWidth=1.2)
@@ -139,14 +146,14 @@ def _arms(names: Sequence[str], rows: Sequence[Row]) -> Figure:
     colour = alt.Color("arm:N", scale=_arm_colours(arms), legend=None)
     chart = alt.layer(
         lines.encode(x=x, y=y, detail="seed:N"), dots.encode(x=x, y=y, color=colour)
-    ).properties(height=170)
+    ).properties(height=170, width=200)
     head = alt.Header(labelAnchor="start", labelPadding=10, labelLimit=420,
                       labelExpr="split(datum.label, '|')")  # fmt: skip
     order = [f"{panel}|{name}" for panel in panels for name in names]
     facet = alt.Facet("facet:N", sort=order, title=None, header=head)
     faceted = (
         chart.facet(
-            facet=facet, columns=len(names), spacing={"row": 78, "column": 62}, bounds="flush",
+            facet=facet, columns=len(names), spacing={"row": 100, "column": 62}, bounds="flush",
             data=alt.NamedData("arms"),
         )
         .transform_calculate(facet=label)

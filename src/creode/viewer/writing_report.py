@@ -48,7 +48,9 @@ class Writing:
         for name in ("texts", "groups"):
             given = getattr(self, name)
             if given is not None and len(given) != len(self.weights):
-                raise ValueError(f"{len(self.weights)} weights need as many {name}, got {len(given)}.")
+                raise ValueError(
+                    f"{len(self.weights)} weights need as many {name}, got {len(given)}."
+                )
 
     def called(self, observable: str) -> str:
         """An observable's name for people."""
