@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from creode.viewer import Report, ResponseReport
 
 DATA = "data"
+REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Conclusion(ABC):
         """Write the report, the run's unless one is given, as `report.html` into the directory."""
         from creode.viewer import Report, write_report, write_response_report
 
-        page = self.path / "report.html"
+        page = self.path / REPORT_FILE
         shown = self.report() if report is None else report
         if isinstance(shown, Report):
             return write_report(shown, page)

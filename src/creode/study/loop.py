@@ -7,7 +7,7 @@ was interrupted goes on.
     development/  λ̂ and losses along training
     response/     χ of its parts to the probes
     weights/      one posterior with the loss of every training sample; hasten.parquet, …
-    proof/        the arms: their models, what was measured of them
+    proof/        the arms: their models, what was measured of each, what they show
 
 Here: the stages in order.
 Not here: their configuration (loop_config.py), arms (loop_proof.py), what is concluded and the page
@@ -29,7 +29,7 @@ import xarray as xr
 from creode.patterning import Convex, Pattern, SampleWeights, pattern
 from creode.patterning.effects import effects
 from creode.study.attribution import QUERY, TRAIN
-from creode.study.conclusion import Conclusion, write_json, write_zarr
+from creode.study.conclusion import REPORT_FILE, Conclusion, write_json, write_zarr
 from creode.study.config import StudyConfig
 from creode.study.kinds import conclusions
 from creode.study.loop_config import TOWARD, LoopConfig, load_loop, save_loop
@@ -179,7 +179,8 @@ def run_loop(
     begin = on_stage or (lambda name: None)
     loop = Loop(config, Path(out))
     loop.out.mkdir(parents=True, exist_ok=True)
-    save_loop(config, loop.out / STUDY_FILE)
+    if not (loop.out / STUDY_FILE).is_file():
+        save_loop(config, loop.out / STUDY_FILE)
     begin("model")
     if config.checkpoints is None:
         _train(loop, on_progress)
@@ -188,9 +189,10 @@ def run_loop(
     for name, study in loop.studies.items():
         begin(name)
         run_study(study, loop.out / name, on_progress=on_progress)
-        found = loop.concluded(name)
-        found.save()
-        found.write_report()
+        if not (loop.out / name / REPORT_FILE).is_file():  # it is written last
+            found = loop.concluded(name)
+            found.save()
+            found.write_report()
     made = loop.patterns()
     for direction, one in made.items():
         one.weights.save(loop.out / "weights" / f"{direction}.parquet")
@@ -199,6 +201,7 @@ def run_loop(
     proofs = prove(loop.config, loop.studies["weights"], made, loop.out / "proof", on_progress)
     for direction, proof in proofs.items():
         write_zarr(loop.out / "proof" / f"{direction}.zarr", proof)
+    save_loop(config, loop.out / STUDY_FILE)  # with what was changed in it for later stages
     return loop
 
 

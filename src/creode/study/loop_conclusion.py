@@ -20,6 +20,7 @@ from creode.data import Samples
 from creode.diagnostics.excess import probe_dataset
 from creode.patterning.effects import effects
 from creode.response import significant
+from creode.response.replicates import LOSS
 from creode.response.uncertainty import estimate, p_value, two_sided
 from creode.study.attribution import QUERY, TRAIN, Attribution
 from creode.study.conclusion import finite, write_json
@@ -172,7 +173,9 @@ class LoopConclusion:
 
     def name(self, observable: str) -> str:
         """What an observable is called for people."""
-        return self.loop.config.behaviour if observable == QUERY else observable
+        return {QUERY: self.loop.config.behaviour, LOSS: "the training data"}.get(
+            observable, observable
+        )
 
     @cached_property
     def records(self) -> dict[str, Any]:

@@ -98,7 +98,8 @@ def prove(
                 on_progress(f"arms of {what}", before + done, arms * len(made))
 
         proof = verify(
-            one, arm, measured, seeds=config.proof.seeds, out=out / direction,
+            one, arm, measured, seeds=config.proof.seeds,
+            out=out / "arms" / f"{direction}-{_name(one.weights.tensor())}",
             trained_with={
                 "training": asked.steps, "start": config.proof.start, "level": level,
                 "config": config.training.model_dump(mode="json"),
