@@ -54,23 +54,22 @@ class DemoConfig:
 
 
 SOURCE = f"corpus:{','.join(DOMAINS)}"
+SAMPLING: dict[str, Any] = {
+    "sampler": {"name": "baoab", "step_size": 6e-3, "friction": 60.0},
+    "nbeta": 300.0, "localization": 3e3, "chains": 4, "burnin": 50, "batch_size": 16,
+    "execution": {"mode": "sequential"},
+}  # fmt: skip
+YOUNG = {"nbeta": 100.0, "localization": 5e3}  # at nβ 300 the loss still falls around some of them
 FULL: dict[str, Any] = {
-    "data": {"source": SOURCE, "length": 48, "limit": 768},
-    "probe_limit": 24,
+    "data": {"source": SOURCE, "length": 40, "limit": 640},
+    "probe_limit": 16,
     "decoder": {"layers": 2, "width": 32, "heads": 4},
     "training": {
         "steps": 500, "batch_size": 16, "learning_rate": 3e-3, "warmup_steps": 20,
-        "checkpoints": [0, 20, 40, 60, 80, 110, 150, 200, 260, 330, 410, 500],
+        "checkpoints": [0, 20, 40, 60, 80, 120, 170, 230, 300, 390, 500],
     },
-    "sampling": {
-        "sampler": {"name": "baoab", "step_size": 6e-3, "friction": 60.0},
-        "nbeta": 300.0, "localization": 3e3,
-        "chains": 4, "draws": 50, "burnin": 60, "steps_per_draw": 4, "batch_size": 16, "limit": 256,
-        "execution": {"mode": "sequential"},
-    },
-    "development": {
-        "localization": 1e4, "checkpoints": [40, 60, 80, 110, 150, 200, 260, 330, 410, 500],
-    },
+    "sampling": SAMPLING | {"draws": 40, "steps_per_draw": 4, "limit": 256},
+    "development": YOUNG | {"checkpoints": [40, 60, 80, 120, 170, 230, 300, 390, 500]},
     "response": {"localization": 1e4},
     "weights": {"draws": 70},
     "proof": {"seeds": 3, "checkpoints": 20},
@@ -83,13 +82,8 @@ QUICK: dict[str, Any] = {
         "steps": 200, "batch_size": 16, "learning_rate": 6e-3, "warmup_steps": 10,
         "checkpoints": [0, 20, 40, 60, 75, 95, 120, 155, 200],
     },
-    "sampling": {
-        "sampler": {"name": "baoab", "step_size": 6e-3, "friction": 60.0},
-        "nbeta": 300.0, "localization": 3e3,
-        "chains": 4, "draws": 40, "burnin": 50, "steps_per_draw": 3, "batch_size": 8, "limit": 128,
-        "execution": {"mode": "sequential"},
-    },
-    "development": {"localization": 1e4, "checkpoints": [60, 75, 95, 120, 155, 200]},
+    "sampling": SAMPLING | {"draws": 40, "steps_per_draw": 3, "batch_size": 8, "limit": 128},
+    "development": YOUNG | {"checkpoints": [60, 75, 95, 120, 155, 200]},
     "response": {"localization": 1e4},
     "weights": {"directions": ["hasten"], "draws": 50},
     "proof": {"seeds": 3, "checkpoints": 10},

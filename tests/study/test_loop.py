@@ -1,4 +1,4 @@
-"""The whole loop: its configuration, its stages, what it says, and going on after an interruption."""
+"""The whole loop: its configuration, its stages, what it says, going on after interruptions."""
 
 import json
 import shutil

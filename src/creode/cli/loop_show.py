@@ -105,3 +105,22 @@ def _proof(rows: Sequence[Mapping[str, Any]], behaviour: str) -> Table:
             row["direction"], console.escaped(row["observable"]), *cells, verdict if aimed else ""
         )
     return table
+
+
+def stages_cost_table(stages: Sequence[Mapping[str, Any]]) -> Table:
+    """What a loop will take, a stage a row."""
+    table = Table(title="Plan", title_justify="left")
+    table.add_column("stage")
+    for name in ("units of work", "time", "memory at the peak", "disk"):
+        table.add_column(name, justify="right")
+    for one in stages:
+        table.add_row(
+            one["stage"], f"{one['units']}", f"{one['seconds']:.0f} s",
+            f"{one['memory_bytes'] / 1e6:.0f} MB", f"{one['disk_bytes'] / 1e6:.1f} MB",
+        )  # fmt: skip
+    table.add_row(
+        "in all", "", f"{sum(one['seconds'] for one in stages):.0f} s",
+        f"{max(one['memory_bytes'] for one in stages) / 1e6:.0f} MB",
+        f"{sum(one['disk_bytes'] for one in stages) / 1e6:.1f} MB",
+    )  # fmt: skip
+    return table

@@ -44,17 +44,23 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     as_json: JsonOpt = False,
     strict: StrictOpt = False,
 ) -> None:
-    """Choose weights on the training samples for a wanted change; prove it by training on."""
+    """Choose weights on the training samples for a wanted change; prove it by training on.
+
+    A page beside the weights, of the same name, shows them with their text, and the proof.
+    """
     from creode.patterning import Convex
     from creode.study.retraining import proof_records, retrain
+    from creode.study.weights_page import weights_report
     from creode.study.writing import effect_records, one_posterior, weights_for
     from creode.training import TrainingConfig
+    from creode.viewer import write_writing_report
 
     constraint = Convex(
         least_effective=least_effective, most=most, measure=one_of(measure, "norm", "entropy")
     )
+    wanted, trained = numbers("target", target), {}
     made = weights_for(
-        one_posterior(directory, component, checkpoint), numbers("target", target), constraint,
+        one_posterior(directory, component, checkpoint), wanted, constraint,
         on=on, keep=keep or [], out=out,
     )  # fmt: skip
     weights = made.weights
@@ -62,7 +68,7 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         f"weights: {out}, of {len(weights)} samples, {100 * weights.effective_share:.0f} % "
         f"effective, from {weights.values.min():.2g} to {weights.values.max():.2g}"
     )
-    records, table = effect_records(made), effect_table
+    records, table, proof = effect_records(made), effect_table, None
     if seeds:
         training = TrainingConfig(
             steps=steps, batch_size=batch_size, learning_rate=learning_rate, checkpoints=2
@@ -74,8 +80,14 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
                 on_arm=lambda done, total: advance("training", done, total),
             )  # fmt: skip
         records, table = proof_records(proof), proof_table
+        trained = {"steps": steps, "learning_rate": learning_rate, "batch_size": batch_size}
     if as_json:
         typer.echo(json.dumps(records, indent=1))
     else:
         console.show(table(records))
+    asked = {"constraint": repr(constraint), "keep": keep or [], "seeds": seeds}
+    report = weights_report(
+        directory, made, on=on, target=wanted, proof=proof, config=asked | trained
+    )
+    console.note(f"report: {write_writing_report(report, out.with_suffix('.html'))}")
     warn_of_doubt(records, strict=strict)

@@ -30,6 +30,7 @@ from creode.study.loop_proof import WHEN, step_at
 from creode.study.responses import Responses
 from creode.study.retraining import proof_records
 from creode.study.texts import Text, texts_of
+from creode.study.weights_page import domains_of
 from creode.study.writing import one_posterior
 
 if TYPE_CHECKING:
@@ -76,9 +77,7 @@ class LoopConclusion:
     @cached_property
     def domains(self) -> tuple[str, ...] | None:
         """The domain of each training sample, where the data know domains."""
-        if self.data.domain is None:
-            return None
-        return tuple(self.data.domain_names[i] for i in self.data.domain.tolist())
+        return domains_of(self.data)
 
     @cached_property
     def text(self) -> Text | None:

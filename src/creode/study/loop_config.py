@@ -81,7 +81,7 @@ class SamplingPart(Strict):
         given = {name: value for name, value in lengths.items() if value is not None}
         return {
             "sampler": self.sampler.model_dump(),
-            "nbeta": self.nbeta,
+            "nbeta": own("nbeta"),
             "localization": own("localization"),
             "execution": asdict(self.execution),
             "schedule": {
@@ -97,6 +97,7 @@ class ReadingPart(Strict):
     draws: int | None = None
     burnin: int | None = None
     steps_per_draw: int | None = None
+    nbeta: float | None = None
     localization: float | None = None
 
 

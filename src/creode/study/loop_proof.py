@@ -67,10 +67,7 @@ def prove(
     level = _level(config, study, probes[QUERY])
     asked = config.proof_training(0)
 
-    def start(seed: int) -> nn.Module:
-        if config.proof.start == "scratch":
-            return Decoder(config.shape(), seed=seed)
-        return load_study_model(study, series_of(study)[0 if config.proof.start == "first" else -1])
+    start = start_of_arms(config, study)
 
     def arm(weights: Tensor | None, seed: int) -> Path:
         place = out / "models" / f"{_name(weights)}-{seed}"
@@ -126,6 +123,17 @@ def _with_losses_along(proof: xr.Dataset) -> xr.Dataset:
     return kept.assign(along=(("arm", "seed", "probe", "step"), np.stack(parts, 2))).assign_coords(
         probe=probes, step=steps
     )
+
+
+def start_of_arms(config: LoopConfig, study: StudyConfig) -> Callable[[int], nn.Module]:
+    """From a seed to the model that an arm's training begins with."""
+
+    def start(seed: int) -> nn.Module:
+        if config.proof.start == "scratch":
+            return Decoder(config.shape(), seed=seed)
+        return load_study_model(study, series_of(study)[0 if config.proof.start == "first" else -1])
+
+    return start
 
 
 def probe_losses(model: nn.Module, probes: Mapping[str, Samples]) -> dict[str, float]:
