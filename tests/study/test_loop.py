@@ -41,6 +41,13 @@ def test_a_loop_says_what_formed_what_made_it_and_what_weights_did(finished):
     proofs = {(one["direction"], one["observable"]): one for one in records["proof"]}
     assert proofs["hasten", "logs"]["gap"] < 0 < proofs["delay", "logs"]["gap"]
     assert proofs["hasten", WHEN]["gap"] < proofs["delay", WHEN]["gap"]
+    for one in proofs.values():
+        assert one["gap"] == pytest.approx(one["patterned"] - one["permuted"])
+        assert one["achieved"] == pytest.approx(one["patterned"] - one["uniform"])
+    heavy = {(o["direction"], o["domain"]): o["mean_weight"] for o in records["weights_by_domain"]}
+    assert heavy["hasten", "logs"] > 1.2
+    assert heavy["delay", "logs"] < 0.8
+    assert heavy["hasten", "logs"] + heavy["hasten", "brackets"] == pytest.approx(2)
     assert json.loads(finished.save().read_text()) == json.loads(json.dumps(records))
 
 

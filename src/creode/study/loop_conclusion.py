@@ -150,12 +150,33 @@ class LoopConclusion:
         }  # fmt: skip
 
     def proofs(self) -> list[dict[str, Any]]:
-        """What the arms showed, a record a direction and observable."""
+        """What the arms showed, a record a direction and observable; of each arm its mean."""
         return [
-            {"direction": direction} | record | {"observable": self.name(record["observable"])}
+            {
+                "direction": direction, **record, "observable": self.name(record["observable"]),
+                **{
+                    arm: float(made.proof["value"].sel(arm=arm, observable=record["observable"])
+                               .mean())
+                    for arm in map(str, made.proof["arm"].values)
+                },
+            }
             for direction, made in self.loop.made.items()
             for record in proof_records(made.proof)
-        ]
+        ]  # fmt: skip
+
+    def weights_by_domain(self) -> list[dict[str, Any]]:
+        """The mean weight of each domain, a record a direction and domain."""
+        if self.domains is None:
+            return []
+        labels = np.array(self.domains)
+        return [
+            {
+                "direction": direction, "domain": name, "samples": int((labels == name).sum()),
+                "mean_weight": float(made.weights.values[labels == name].mean()),
+            }
+            for direction, made in self.loop.made.items()
+            for name in self.data.domain_names
+        ]  # fmt: skip
 
     def weights(self) -> list[dict[str, Any]]:
         """What the weights were made for and are predicted to do, a record each."""
@@ -187,6 +208,7 @@ class LoopConclusion:
             "by_domain": self.by_domain(),
             "samples": self.samples(),
             "weights": self.weights(),
+            "weights_by_domain": self.weights_by_domain(),
             "proof": self.proofs(),
         }
 

@@ -17,7 +17,7 @@ from creode.data import Samples
 from creode.patterning import Pattern
 from creode.store import Store
 from creode.study.config import StudyConfig
-from creode.study.responses import CLUSTERS_FILE
+from creode.study.responses import CLUSTERS_FILE, UNITS_FILE
 from creode.study.texts import texts_of
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def cluster_weights(path: Path, on: str, rho: Sequence[float] | Any) -> list[dic
     found = xr.open_zarr(place, consolidated=False).load()
     if not {"sample", "probe"} <= set(found.coords):
         return []
-    own = found["probe"].values.astype(str) == on
+    own = np.array([str(name) == on for name in found["probe"].values])
     if not own.any():
         return []
     sample = found["sample"].values
@@ -117,7 +117,5 @@ def cluster_weights(path: Path, on: str, rho: Sequence[float] | Any) -> list[dic
 
 def _first_sample(path: Path, on: str) -> int:
     """The number of the probe's first sample among those of all probes."""
-    from creode.study.responses import UNITS_FILE
-
     units = xr.open_zarr(path / UNITS_FILE, consolidated=False)
-    return int(np.flatnonzero(units["probe"].values.astype(str) == on)[0])
+    return [str(name) for name in units["probe"].values].index(on)
