@@ -19,6 +19,7 @@ PEERS = {
     "devinterp-1.3.2": ("devinterp", "1.3.2"),
     "devinterp-2.0.1": ("devinterp", "2.0.1"),
     "kronfluence-1.0.1": ("kronfluence", "1.0.1"),
+    "trl-1.16.0": ("trl", "1.16.0"),
 }
 DEFAULT = Path("runs/peers")
 

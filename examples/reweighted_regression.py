@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import creode
 from creode.data import Samples
 from creode.patterning import Pattern, verify
-from creode.tasks import Regression
+from creode.tasks import Regression, Weighted, with_weights
 from creode.training import TrainingConfig, train
 
 SEEDS = range(5)
@@ -74,16 +74,25 @@ def loss(model: nn.Module, data: Samples) -> float:
 
 
 def sampled(
-    model: nn.Module, given: Teachers, seed: int, draws: int, nbeta: float = 300.0
+    model: nn.Module,
+    given: Teachers,
+    seed: int,
+    draws: int,
+    nbeta: float = 300.0,
+    weights: Tensor | None = None,
 ) -> xr.DataTree:
     """Draws around the trained weights, with every training sample's loss at every draw.
+
+    The posterior is of the data with the weights, if there are any.
 
     At a small nβ the spread of the weights answers to the data too, which training does not know
     of: a share of about (weights)/(2 nβ loss) of the effects. At a large one second orders are lost
     in noise.
     """
+    data = given.data if weights is None else with_weights(given.data, weights)
+    task = Weighted(task=Regression())
     return creode.sample(
-        creode.LocalPosterior(model, Regression(), given.data, nbeta=nbeta, localization=0.1),
+        creode.LocalPosterior(model, task, data, nbeta=nbeta, localization=0.1),
         {"train": given.data, **given.held_out},
         observables=list(given.held_out),
         traces=("train",),

@@ -195,7 +195,17 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
     page = (tmp_path / "weights.html").read_text()
     assert "Weights to lower logs" in page
     assert "arms_over_seeds" not in page
-    assert "predicted" in run(*asked).stdout
+    explained = effects["logs"]["explanations"]
+    assert set(explained) == {"length", "loss", "domain", "together"}
+    assert explained["length"]["r2"] == 0  # packed: all of one length
+    assert explained["length"]["beyond"] == pytest.approx(effects["logs"]["predicted"])
+    assert explained["domain"]["r2"] > 0.5  # of weights that are to help one domain
+    told = run(*asked).stdout
+    assert "predicted" in told
+    assert "What trivial explanations would do alone" in told
+    of_tokens = [*asked, "--units", "token"]
+    of_tokens[of_tokens.index("weights.parquet")] = "tokens.parquet"
+    assert f"{64 * 15} tokens" in run(*of_tokens).stderr
     proof = (*asked, "--verify", 2, "--steps", 5, "--learning-rate", 0.01)
     proved = run(*proof, "--json")
     assert proved.exit_code == 0, proved.output
@@ -207,6 +217,13 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
     assert len(list((tmp_path / "weights.proof").glob("*-*.json"))) == 6
     assert "over permuted" in run(*proof).stdout
     assert "arms_over_seeds" in (tmp_path / "weights.html").read_text()
+    beside = run(*proof, "--explanation", "domain")
+    assert beside.exit_code == 0, beside.output
+    assert "Trained on with what explanations give" in beside.stdout
+    assert len(list((tmp_path / "weights.proof").glob("domain-*.json"))) == 2
+    alike = run(*proof, "--explanation", "length")
+    assert alike.exit_code == 1
+    assert "weigh all samples alike" in " ".join(alike.stderr.split())
     longer = run(*proof, "--steps", 6)
     assert longer.exit_code == 1
     assert "arms of other trained_with" in " ".join(longer.stderr.split())
@@ -214,6 +231,20 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
     weighted[weighted.index("decoder")] = "weighted"
     weighted[weighted.index("--data") + 1] = both
     assert run(*weighted).exit_code == 0
+    by_token = [
+        {"weights.parquet": "tokens.parquet", "weighted": "by_token"}.get(a, a) for a in weighted
+    ]
+    assert run(*by_token).exit_code == 0
+    runs = [tmp_path / name / "training.json" for name in ("decoder", "weighted", "by_token")]
+    recorded = [json.loads(one.read_text())["weights"]["fingerprint"] for one in runs]
+    assert len(set(recorded)) == 3
+    turned = ["corpus:logs,brackets" if option == both else option for option in weighted]
+    turned[turned.index("weighted")] = "turned"
+    told = " ".join(run(*turned).stderr.split())
+    assert "these weights were made for other samples than those of" in told
+    assert not (tmp_path / "turned").exists()
+    turned[turned.index("weights.parquet")] = "weighted/training.json"
+    assert "is no Parquet file of weights" in " ".join(run(*turned).stderr.split())
     weighted[weighted.index("--limit") + 1] = 63
     other = run(*weighted)
     assert other.exit_code == 1

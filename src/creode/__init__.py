@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from creode.posterior import LocalPosterior
     from creode.response import influence, loss_kernel, susceptibility
     from creode.sampling import BADODAB, BAOAB, SGLD, Auto, Execution, RMSPropSGLD, sample
+    from creode.scalar_head import ScalarHead
     from creode.study import open_draws
 
 _HOME = {
@@ -38,6 +39,7 @@ _HOME = {
     "LocalPosterior": "creode.posterior",
     "RMSPropSGLD": "creode.sampling",
     "SGLD": "creode.sampling",
+    "ScalarHead": "creode.scalar_head",
     "influence": "creode.response",
     "llc": "creode.geometry",
     "loss_kernel": "creode.response",
@@ -69,6 +71,7 @@ __all__ = [
     "Execution",
     "LocalPosterior",
     "RMSPropSGLD",
+    "ScalarHead",
     "__version__",
     "components",
     "data",

@@ -45,6 +45,7 @@ def load_model(
         ValueError: nothing there, weights missing or damaged, or an architecture that is neither
             a causal language model nor a sequence classifier.
     """
+    from creode.scalar_head import HEAD_TYPE, ScalarHead
     from creode.testbeds.decoder import MODEL_TYPE, Decoder
 
     path = Path(spec).expanduser()
@@ -66,6 +67,8 @@ def load_model(
         )
     if kind == MODEL_TYPE:
         return Decoder.load(path).to(dtype)
+    if kind == HEAD_TYPE:
+        return ScalarHead.load(path).to(dtype)
     weight_files(path)
     return _load_pretrained(str(path), None, dtype)
 
@@ -73,12 +76,13 @@ def load_model(
 def save_model(model: nn.Module, directory: str | Path) -> None:
     """Write a new directory with config.json and the weights as safetensors, whole or not at all.
 
-    A model with `save_pretrained` (transformers) and a `Decoder` write themselves, so that their
-    own loaders read them; any other module is written for `load_weights`.
+    A model with `save_pretrained` (transformers), a `Decoder` and a head on one write themselves,
+    so that their own loaders read them; any other module is written for `load_weights`.
 
     Raises:
         ValueError: the directory exists.
     """
+    from creode.scalar_head import ScalarHead
     from creode.testbeds.decoder import Decoder
 
     target = Path(directory)
@@ -90,7 +94,9 @@ def save_model(model: nn.Module, directory: str | Path) -> None:
     if callable(save_pretrained := getattr(model, "save_pretrained", None)):
         with _quiet_transformers():
             save_pretrained(partial)
-    elif isinstance(model, Decoder):
+    elif isinstance(model, Decoder) or (
+        isinstance(model, ScalarHead) and isinstance(model.backbone, Decoder)
+    ):
         model.save(partial)
     else:
         _save_module(model, partial)

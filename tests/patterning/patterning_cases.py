@@ -5,6 +5,7 @@ Dimensions: C chains, D draws, P weights, N samples.
 """
 
 import numpy as np
+import xarray as xr
 
 from oracles import loss_covariance, precision
 from saved_draws import quadratic_tree, with_responses
@@ -37,7 +38,8 @@ class Quadratics:
         rows = [chi.mean(0), *(chi[s].mean(0) for s in SPLITS.values())]
         return self.nbeta / len(self.g) * np.array(rows)
 
-    def tree(self, draws=400, seed=0, chains=4):
+    def tree(self, draws=400, seed=0, chains=4, tokens=None):
+        """Draws with every loss; as those of samples of `tokens` tokens if told."""
         rng = np.random.default_rng(seed)
         scale = 1 / np.sqrt(self.nbeta * self.h + self.gamma)
         w = rng.standard_normal((chains, draws, len(self.h))) * scale
@@ -45,6 +47,27 @@ class Quadratics:
         phi = {"loss": losses.mean(-1)}
         phi |= {name: losses[..., split].mean(-1) for name, split in SPLITS.items()}
         tree = quadratic_tree(w, self.h, gamma=self.gamma, nbeta=self.nbeta)
+        if tokens:
+            losses = losses.reshape(*losses.shape[:2], -1, tokens)
+        return with_responses(tree, {"train": losses}, phi)
+
+    def around(self, rho, draws=400, seed=0, chains=4):
+        """Draws of the posterior on Σ ρ ℓ/N around its minimum."""
+        rng = np.random.default_rng(seed)
+        hessian = np.einsum("i,iab->ab", rho, self.a) / len(rho)
+        root = np.linalg.cholesky(np.linalg.inv(precision(hessian, self.nbeta, self.gamma)))
+        w = rng.standard_normal((chains, draws, len(self.h))) @ root.T
+        losses = self.losses(self.minimum(rho) + w)
+        weighted = losses @ rho / len(rho)
+        at_rest = self.losses(self.minimum(rho)) @ rho / len(rho)
+        phi = {"loss": weighted}
+        phi |= {name: losses[..., split].mean(-1) for name, split in SPLITS.items()}
+        tree = quadratic_tree(w, self.h, gamma=self.gamma, nbeta=self.nbeta)
+        excess = (("chain", "draw"), weighted - at_rest)
+        root = tree.to_dataset().assign(
+            loss=(excess[0], 1 + excess[1]), excess_sq=(excess[0], excess[1] ** 2)
+        )
+        tree = xr.DataTree(root)
         return with_responses(tree, {"train": losses}, phi)
 
     def losses(self, w):

@@ -38,6 +38,32 @@ def test_a_token_weighs_as_much_as_any_other():
     expected = np.zeros((12, 3))
     expected[mask] = by_token.mean[0]
     np.testing.assert_allclose(found.mean[0], expected.sum(1), rtol=1e-10)
+    of_tokens = effects(tree, "train", {"loss": "loss"}, units="token")
+    np.testing.assert_allclose(of_tokens.mean[0], expected[mask], rtol=1e-10)
+    np.testing.assert_array_equal(of_tokens.mask, mask)
+    assert found.mask.shape == (12,)
+
+
+def test_effects_of_tokens_are_those_of_the_exact_posterior():
+    q = Quadratics()
+    found = effects(q.tree(draws=2000, tokens=4), "train", NAMES, units="token")
+    error = found.replicates.reshape(20, 3, -1).std(0, ddof=1) / 20**0.5
+    z = (found.mean - q.effects()) / error
+    assert (abs(z) < 5).all(), abs(z).max()
+    assert 0.8 < np.sqrt((z**2).mean()) < 1.3
+
+
+def test_what_is_known_of_samples_is_known_of_their_tokens():
+    found = effects(Quadratics().tree(draws=50, tokens=4), "train", NAMES, units="token")
+    assert found.by_unit("groups", list("abcdefghij"))[:5].tolist() == ["a"] * 4 + ["b"]
+    each = np.arange(40).reshape(10, 4)
+    assert found.by_unit("groups", each).tolist() == list(range(40))
+    with pytest.raises(ValueError, match=r"\(10,\) or \(10, 4\); got shape \(40,\)"):
+        found.by_unit("groups", np.arange(40))
+    with pytest.raises(ValueError, match="one loss a sample"):
+        effects(Quadratics().tree(draws=50), "train", NAMES, units="token")
+    with pytest.raises(ValueError, match="'sample' or 'token'"):
+        effects(Quadratics().tree(draws=50), "train", NAMES, units="word")
 
 
 def test_folds_leave_out_a_chain_or_a_block_of_the_only_one():

@@ -5,7 +5,16 @@ import pytest
 from patterning_cases import Quadratics
 
 import creode
-from creode.patterning import Convex, MinimumNorm, OutOfReachError, UnresolvedError, pattern
+from creode.patterning import (
+    Convex,
+    MinimumNorm,
+    OutOfReachError,
+    TokenWeights,
+    UnresolvedError,
+    pattern,
+)
+from creode.patterning.effects import effects
+from creode.patterning.pattern import _Problem
 from saved_draws import quadratic_tree, with_responses
 
 WISH = {"code": -0.02}
@@ -114,6 +123,46 @@ def test_how_many_draws_would_do_is_about_right():
     assert enough <= 60
     for seed in range(100, 105):
         pattern(q.tree(draws=enough, seed=seed), WISH, MinimumNorm(ridge=0.0))
+
+
+def test_draws_needed_follow_their_law():
+    """z grows as √m, and once more as the weights lose their noise: m² (S+V) z² = 9 (m S + V)."""
+    found = effects(Quadratics().tree(draws=20), "train", {"code": "code"})
+    signal = np.random.default_rng(0).normal(size=40)
+    noise = np.random.default_rng(1).normal(size=(20, 1, 40))
+    noise -= noise.mean(0)
+    for size in (1e-9, 1.0, 3.0):
+        values = (signal + size * noise).reshape(4, 5, 1, 40)
+        given = _Problem(
+            found._replace(replicates=values, names=("code",)), np.array([1.0]),
+            np.array([True]), np.arange(40), np.zeros(40),
+        )  # fmt: skip
+        V = size**2 * (noise**2).sum() / (19 * 20)
+        S = (signal**2).sum() - V
+        for z in (0.3, 1.0, 2.0):
+            m = np.roots([z**2 * (S + V), -9 * S, -9 * V]).max()
+            assert given.draws_needed("code", z) == pytest.approx(m, rel=0.03)
+
+
+def test_tokens_are_weighed_as_samples_of_one_would_be():
+    q = Quadratics()
+    flat = pattern(q.tree(draws=400), WISH, keep=["prose"])
+    made = pattern(q.tree(draws=400, tokens=4), WISH, keep=["prose"], units="token")
+    assert isinstance(made.weights, TokenWeights)
+    assert made.weights.values.shape == (10, 4)
+    np.testing.assert_allclose(made.weights.flat, flat.weights.values, atol=1e-8)
+    np.testing.assert_allclose(made.effect["predicted"], flat.effect["predicted"], rtol=1e-6)
+    assert made.effect.attrs["units"] == "token"
+    labels = np.arange(40) % 4
+    wish = {"code": 0.2 * q.effects()[1].reshape(10, 4).sum(0).min()}
+    of_samples = pattern(q.tree(draws=400), wish, groups=labels)
+    grouped = pattern(
+        q.tree(draws=400, tokens=4), wish, groups=labels.reshape(10, 4), units="token"
+    )
+    np.testing.assert_allclose(grouped.weights.flat, of_samples.weights.values, atol=1e-8)
+    assert grouped.weights.groups == of_samples.weights.groups
+    by_sample = pattern(q.tree(draws=400, tokens=4), WISH, groups=range(10), units="token")
+    assert (np.ptp(by_sample.weights.values, axis=1) < 1e-12).all()
 
 
 def test_what_cannot_be_had_is_out_of_reach():

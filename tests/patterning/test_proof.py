@@ -146,3 +146,65 @@ def test_wrong_input_is_told_before_the_second_training(made):
     names = iter(["code", "code", "prose"])
     with pytest.raises(ValueError, match=r"aims at|other names"):
         verify(made, train, lambda _: {next(names): 0.0}, seeds=[0, 1])
+
+
+def test_an_explanation_has_an_arm_of_its_own(tmp_path, regression):
+    """Trained exactly: what the arm achieves is what its weights do, and `beyond` is the rest."""
+    domain = np.where(regression.effects()[1] < 0, "helps", "harms")
+    level = np.random.default_rng(0).normal(size=40)
+    made = pattern(regression.tree(draws=500), WISH, features={"domain": domain, "level": level})
+    out = proof(regression, made, seeds=[0, 1], explanations=["domain", "level"], out=tmp_path)
+    assert list(out["explanation"].values) == ["domain", "level"]
+    assert out.attrs["verdict"] == "confirmed"
+    at_rest = regression.measured(regression.minimum(np.ones(40)))
+    patterned = regression.measured(regression.minimum(made.weights.values))
+    for name in ("domain", "level"):
+        arm = regression.measured(regression.minimum(made.explanations[name].values))
+        for split in ("code", "prose"):
+            one = out.sel(explanation=name, observable=split)
+            assert float(one["explained"]) == pytest.approx(arm[split] - at_rest[split])
+            assert float(one["beyond"]) == pytest.approx(patterned[split] - arm[split])
+            assert float(one["beyond_low"]) <= float(one["beyond"]) <= float(one["beyond_high"])
+    code = out["explained"].sel(observable="code")
+    assert float(code.sel(explanation="domain")) < WISH["code"] / 5
+    assert abs(float(code.sel(explanation="level"))) < 0.002
+    assert len(list(tmp_path.glob("*-*.json"))) == 10
+
+
+def test_weights_on_tokens_are_proved(regression):
+    made = pattern(regression.tree(draws=500, tokens=4), WISH, units="token")
+
+    def train(weights, seed):
+        if weights is None:
+            return regression.minimum(np.ones(40))
+        assert weights.shape == (10, 4)
+        return regression.minimum(weights.numpy().ravel())
+
+    out = verify(made, train, regression.measured, seeds=[0, 1])
+    assert float(out["achieved"].sel(observable="code")) == pytest.approx(WISH["code"], rel=0.2)
+    assert abs(float(out["moved_by_chance"].sel(observable="code"))) < 0.2 * abs(WISH["code"])
+
+
+def test_explanations_may_be_asked_for_later(tmp_path, regression):
+    tree = regression.tree(draws=500)
+    level = np.random.default_rng(0).normal(size=(2, 40))
+    made, other = (pattern(tree, WISH, features={"level": one}) for one in level)
+    first = proof(regression, made, seeds=[0, 1], out=tmp_path)
+    assert "explained" not in first
+    proof(regression, made, seeds=[0, 1], out=tmp_path, explanations=["level"])
+    proof(regression, other, seeds=[0, 1], out=tmp_path)
+    with pytest.raises(ValueError, match="arms of other weights by level"):
+        proof(regression, other, seeds=[0, 1], out=tmp_path, explanations=["level"])
+
+
+def test_explanations_that_cannot_be_an_arm_are_told(made):
+    def train(weights, seed):
+        raise AssertionError
+
+    for names, words in (
+        (["tone"], r"\['tone'\] are no explanations of this pattern; it has \['length', 'loss'"),
+        (["length"], r"\['length'\] weigh all samples alike"),
+        ("length", "list of names"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            verify(made, train, lambda _: {}, explanations=names)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, ParamSpec, TextIO, TypeVar
 
 import typer
 
@@ -24,12 +26,16 @@ app = typer.Typer(
 
 
 def reported(command: Callable[P, R]) -> Callable[P, R]:
-    """The users' mistakes and the machine's limits end in one sentence and exit code 1."""
+    """The users' mistakes and the machine's limits end in one sentence and exit code 1.
+
+    Warnings of this package become messages without the line of code they come from.
+    """
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with _told_warnings():
+                return command(*args, **kwargs)
         except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
             console.fail(error)
             raise typer.Exit(1) from error
@@ -38,6 +44,26 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(130) from error
 
     return run
+
+
+@contextmanager
+def _told_warnings() -> Iterator[None]:
+    from creode.data.exclusions import ExcludedWarning
+
+    before = warnings.showwarning
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        file: TextIO | None = None, line: str | None = None,
+    ) -> None:  # fmt: skip
+        if issubclass(category, ExcludedWarning):
+            console.note(f"warning: {message}")
+        else:
+            before(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _version(wanted: bool) -> None:

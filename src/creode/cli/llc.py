@@ -25,6 +25,8 @@ from creode.cli.options import (
     ModelArg,
     ModeOpt,
     PackingOpt,
+    PrincipleOpt,
+    ReferenceOpt,
     RevisionOpt,
     RunOpt,
     SamplerOpt,
@@ -61,6 +63,8 @@ def llc(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     step_size: StepSizeOpt = None,
     sampler_option: SamplerSettingOpt = None,
     task: TaskOpt = "next-token",
+    reference: ReferenceOpt = None,
+    principle: PrincipleOpt = None,
     component: Annotated[
         list[str] | None,
         typer.Option(help="Part read at every checkpoint; a name or heads, layers, mlps, …"),

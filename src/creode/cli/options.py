@@ -54,7 +54,13 @@ StepSizeOpt = Annotated[float | None, typer.Option(help="Step size of a kernel."
 SamplerSettingOpt = Annotated[
     list[str] | None, typer.Option(help="Further setting of the kernel, NAME=NUMBER.")
 ]
-TaskOpt = Annotated[str, typer.Option(help="next-token or classification.")]
+TaskOpt = Annotated[str, typer.Option(help="next-token, classification, sft, dpo or reward.")]
+ReferenceOpt = Annotated[
+    str | None, typer.Option(help="Of task dpo: the model that post-training began from.")
+]
+PrincipleOpt = Annotated[
+    str | None, typer.Option(help="Of tasks sft, dpo and reward: the column of principles.")
+]
 CheckpointsOpt = Annotated[str, typer.Option(help="last, all, or training steps: 10,100,1000.")]
 RevisionOpt = Annotated[str | None, typer.Option(help="Revision on the hub.")]
 PackingOpt = Annotated[str, typer.Option(help="pack, truncate or pad.")]
@@ -91,6 +97,7 @@ def study_of(options: Mapping[str, Any]) -> dict[str, Any]:
     formats = {
         name: o[name] for name in ("split", "text", "tokenizer", "length", "packing", "limit")
     }
+    formats |= given(principle=o.get("principle"))
     kernel = given(step_size=o["step_size"], budget=o["budget"])
     kernel |= {n: number(n, v) for n, v in pairs("sampler-option", o["sampler_option"])}
     return {
@@ -98,6 +105,7 @@ def study_of(options: Mapping[str, Any]) -> dict[str, Any]:
         "revision": o["revision"],
         "checkpoints": checkpoints_of(o["checkpoints"]),
         "task": o["task"],
+        "reference": o.get("reference"),
         "data": {"source": o["data"], **formats},
         "probes": {n: {"source": s, **formats} for n, s in pairs("probe", o["probe"])},
         "components": tuple(o["component"] or ["full"]),

@@ -12,7 +12,12 @@ from creode.cli import console
 from creode.cli.app import app, reported
 from creode.cli.options import JsonOpt, StrictOpt, numbers, one_of
 from creode.cli.show import warn_of_doubt
-from creode.cli.writing_tables import effect_table, proof_table
+from creode.cli.writing_tables import (
+    effect_table,
+    explained_tables,
+    explanation_table,
+    proof_table,
+)
 
 
 @app.command(
@@ -30,12 +35,17 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     keep: Annotated[
         list[str] | None, typer.Option(help="Observable that is to stay as it is.")
     ] = None,
+    units: Annotated[str, typer.Option(help="What is weighed: sample or token.")] = "sample",
     least_effective: Annotated[float, typer.Option(help="Least share of effective samples.")] = 0.1,
     most: Annotated[float | None, typer.Option(help="Largest weight of a sample.")] = None,
     measure: Annotated[str, typer.Option(help="Of change: norm or entropy.")] = "norm",
     seeds: Annotated[
         int, typer.Option("--verify", min=0, help="Seeds of a proof by training on; 0: none.")
     ] = 0,
+    explanation: Annotated[
+        list[str] | None,
+        typer.Option(help="Trivial explanation that gets an arm of the proof: length, loss, …"),
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each arm.")] = 100,
     learning_rate: Annotated[float, typer.Option(help="Of the arms' AdamW.")] = 1e-4,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences of a training step.")] = 32,
@@ -51,7 +61,7 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     from creode.patterning import Convex
     from creode.study.retraining import proof_records, retrain
     from creode.study.weights_page import weights_report
-    from creode.study.writing import effect_records, one_posterior, weights_for
+    from creode.study.writing import domains_of, effect_records, one_posterior, weights_for
     from creode.training import TrainingConfig
     from creode.viewer import write_writing_report
 
@@ -61,14 +71,17 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     wanted, trained = numbers("target", target), {}
     made = weights_for(
         one_posterior(directory, component, checkpoint), wanted, constraint,
-        on=on, keep=keep or [], out=out,
+        on=on, keep=keep or [], out=out, units=one_of(units, "sample", "token"),
+        features=domains_of(directory, on),
     )  # fmt: skip
     weights = made.weights
     console.note(
-        f"weights: {out}, of {len(weights)} samples, {100 * weights.effective_share:.0f} % "
-        f"effective, from {weights.values.min():.2g} to {weights.values.max():.2g}"
+        f"weights: {out}, of {len(weights.flat)} {weights.unit}s, "
+        f"{100 * weights.effective_share:.0f} % effective, from {weights.flat.min():.2g} to "
+        f"{weights.flat.max():.2g}"
     )
-    records, table, proof = effect_records(made), effect_table, None
+    records, proof = effect_records(made), None
+    tables = [effect_table(records), explanation_table(records)]
     if seeds:
         training = TrainingConfig(
             steps=steps, batch_size=batch_size, learning_rate=learning_rate, checkpoints=2
@@ -76,15 +89,17 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         with console.progress("arms") as advance:
             proof = retrain(
                 directory, made, training, checkpoint=checkpoint, seeds=range(seeds),
-                out=out.with_suffix(".proof"),
+                explanations=explanation or [], out=out.with_suffix(".proof"),
                 on_arm=lambda done, total: advance("training", done, total),
             )  # fmt: skip
-        records, table = proof_records(proof), proof_table
+        records = proof_records(proof)
+        tables = [tables[1], proof_table(records), *explained_tables(records)]
         trained = {"steps": steps, "learning_rate": learning_rate, "batch_size": batch_size}
     if as_json:
         typer.echo(json.dumps(records, indent=1))
     else:
-        console.show(table(records))
+        for table in tables:
+            console.show(table)
     asked = {"constraint": repr(constraint), "keep": keep or [], "seeds": seeds}
     report = weights_report(
         directory, made, on=on, target=wanted, proof=proof, config=asked | trained

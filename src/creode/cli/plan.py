@@ -27,6 +27,8 @@ from creode.cli.options import (
     MicrobatchOpt,
     ModeOpt,
     PackingOpt,
+    PrincipleOpt,
+    ReferenceOpt,
     RevisionOpt,
     SamplerOpt,
     SamplerSettingOpt,
@@ -69,6 +71,8 @@ def plan(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     step_size: StepSizeOpt = None,
     sampler_option: SamplerSettingOpt = None,
     task: TaskOpt = "next-token",
+    reference: ReferenceOpt = None,
+    principle: PrincipleOpt = None,
     component: Annotated[
         list[str] | None,
         typer.Option(help="Part that is read; a name or heads, layers, mlps, …"),

@@ -24,6 +24,8 @@ from creode.cli.options import (
     ModelArg,
     ModeOpt,
     PackingOpt,
+    PrincipleOpt,
+    ReferenceOpt,
     RevisionOpt,
     RunOpt,
     SamplerOpt,
@@ -64,6 +66,8 @@ def respond(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     step_size: StepSizeOpt = None,
     sampler_option: SamplerSettingOpt = None,
     task: TaskOpt = "next-token",
+    reference: ReferenceOpt = None,
+    principle: PrincipleOpt = None,
     component: Annotated[
         list[str] | None,
         typer.Option(help="Part whose response is read; a name or heads, layers, mlps, …"),

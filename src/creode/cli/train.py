@@ -49,17 +49,23 @@ def train(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     tokenizer: TokenizerOpt = None,
     length: LengthOpt = 128,
     limit: LimitOpt = None,
+    task: Annotated[
+        str, typer.Option(help="next-token, or after it sft, dpo or reward; needs --model.")
+    ] = "next-token",
+    reference: Annotated[
+        str | None, typer.Option(help="Of task dpo [default: the model it starts from].")
+    ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Weights on the sequences, of `creode pattern`.")
+        Path | None, typer.Option(help="Weights on sequences or tokens, of `creode pattern`.")
     ] = None,
     seed: SeedOpt = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
     as_json: JsonOpt = False,
 ) -> None:
     """Train a language model, with checkpoints at log-spaced steps."""
-    from creode import tasks
     from creode.models import load_model
     from creode.study.config import BYTES, DataConfig
+    from creode.study.post_training import begin
     from creode.testbeds.decoder import Decoder, DecoderConfig
     from creode.training import TrainingConfig
     from creode.training import train as run_training
@@ -68,14 +74,8 @@ def train(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         source=data, split=split, text=text, length=length, limit=limit,
         tokenizer=tokenizer or (BYTES if model is None else None),
     )  # fmt: skip
-    samples = source.load(model or "")
-    rho = None
-    if weights is not None:
-        from creode.patterning import SampleWeights
-
-        chosen = SampleWeights.load(weights)
-        chosen.check_data(samples)
-        rho = chosen.tensor()
+    if model is None and task != "next-token":
+        raise ValueError(f"task {task!r} trains a model that there is; give it with --model.")
     config = TrainingConfig(
         steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed,
         optimizer=optimizer, schedule=one_of(schedule, "constant", "cosine", "linear"),
@@ -89,13 +89,21 @@ def train(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         start: Any = Decoder(shape, seed=seed)
     else:
         start = load_model(model)
+    began = begin(task, start, source, model or "", reference)
+    rho = None
+    if weights is not None:
+        from creode.patterning import load_weights
+
+        chosen = load_weights(weights)
+        chosen.check_data(began.samples)
+        rho = chosen.tensor()
     with console.progress("steps") as advance:
         result = run_training(
-            start, tasks.NextToken(), samples, config, weights=rho, out=out,
+            *began, config, weights=rho, out=out,
             on_step=lambda done, total, loss: advance(f"loss {loss:.3f}", done, total),
         )  # fmt: skip
     last = float(result.losses[-1])
-    summary = {"out": str(out), "steps": steps, "loss": last, "sequences": len(samples)}
+    summary = {"out": str(out), "steps": steps, "loss": last, "sequences": len(began.samples)}
     typer.echo(json.dumps(summary) if as_json else f"{out}: {steps} steps, last loss {last:.4f}")
 
 

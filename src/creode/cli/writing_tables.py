@@ -46,6 +46,44 @@ def effect_table(records: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def explanation_table(records: Sequence[Mapping[str, Any]]) -> Table:
+    """What length, loss level or domain alone explain of weights and of what they were aimed at."""
+    table = Table(title="What trivial explanations would do alone", title_justify="left")
+    table.add_column("explanation")
+    for name in ("R² of weights", "predicted", "± se", "of it missing", "± se"):
+        table.add_column(name, justify="right")
+    table.add_column("of")
+    for one in records:
+        if not one["wanted"]:
+            continue
+        for name, told in one["explanations"].items():
+            numbers = ("r2", "predicted", "predicted_se", "beyond", "beyond_se")
+            cells = [console.number(told[number], 3) for number in numbers]
+            table.add_row(console.escaped(name), *cells, one["observable"])
+    return table
+
+
+def explained_tables(records: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """What the arms of explanations achieved; none if there were none."""
+    if not records[0]["explanations"]:
+        return []
+    table = Table(title="Trained on with what explanations give", title_justify="left")
+    table.add_column("explanation")
+    table.add_column("observable")
+    for name in ("achieved", "95 %", "patterned beyond it", "95 %"):
+        table.add_column(name, justify="right")
+    for one in records:
+        for explanation, told in one["explanations"].items():
+            cells = []
+            for name in ("explained", "beyond"):
+                ends = ", ".join(
+                    console.number(told[f"{name}_{end}"], 4) for end in ("low", "high")
+                )
+                cells += [console.number(told[name], 4), ends]
+            table.add_row(console.escaped(explanation), one["observable"], *cells)
+    return [table]
+
+
 def proof_table(records: Sequence[Mapping[str, Any]]) -> Table:
     """Predicted against achieved, and the gap to the permuted arm, by observable."""
     table = Table(title="Trained on with these weights", title_justify="left")

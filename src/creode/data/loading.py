@@ -1,23 +1,23 @@
 """Samples from whatever holds text: a data set of the hub, files, strings, the embedded corpus.
 
 Here: the one call that finds, reads, tokenises and packs, only as far as it must.
-Not here: each of these steps (hub.py, files.py, tables.py, documents.py, tokenizer.py, packing.py).
+Not here: each of these steps (opening.py, documents.py, tokenizer.py, packing.py); demonstrations
+and preferences (demonstrations.py, preferences.py).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from creode.data.coerce import as_samples, is_hugging_face
 from creode.data.corpus import load_corpus
 from creode.data.documents import from_files, from_rows, from_texts
-from creode.data.files import Files, find, looks_like_path
-from creode.data.hub import is_saved, of_split, open_hub, open_saved
+from creode.data.files import Files
+from creode.data.opening import open_source, source_name
 from creode.data.packing import (
     Packing,
     check_packing,
@@ -28,7 +28,6 @@ from creode.data.packing import (
     truncated,
 )
 from creode.data.samples import Samples
-from creode.data.tables import rows
 from creode.data.tokenizer import Encoded, as_tokenizer, encode, frame, padding_id, separated
 
 CORPUS = "corpus:"
@@ -73,16 +72,16 @@ def load(
         ValueError: unknown formats, missing splits or columns, broken files, nothing to read.
     """
     check_packing(packing, length, limit)
-    name = _name(source, split)
+    name = source_name(source, split)
     if isinstance(source, str) and source.startswith(CORPUS):
         if packing != "pack":
             raise ValueError(f"the embedded corpus is packed; packing={packing!r} is not offered.")
         domains = source.removeprefix(CORPUS).split(",")
         return load_corpus(domains, tokenizer=tokenizer, length=length, size=limit, split=split)
     if text is None:
-        return _numbers(_open(source, split, config, limit), name, limit)
+        return _numbers(open_source(source, split, config, limit), name, limit)
     tokenizer = as_tokenizer(tokenizer)
-    opened = _open(source, split, config, limit)
+    opened = open_source(source, split, config, limit)
     if isinstance(opened, Files):
         pieces = from_files(opened.paths)
     elif _is_strings(source):
@@ -141,35 +140,8 @@ class _Tally:
         return f"none of {documents} has two tokens, to predict one from the other; give more text."
 
 
-def _name(source: Any, split: str) -> str:
-    if isinstance(source, str | os.PathLike):
-        return f"{os.fspath(source)} ({split})"
-    return f"{type(source).__name__} of text"
-
-
 def _is_strings(source: Any) -> bool:
     return not (isinstance(source, str | os.PathLike) or is_hugging_face(source))
-
-
-def _open(source: Any, split: str, config: str | None, limit: int | None) -> Any:
-    """Text files as `Files`, and anything else as an iterable of rows or of strings."""
-    if not isinstance(source, str | os.PathLike):
-        if is_hugging_face(source) and isinstance(source, Mapping):
-            return of_split(source, type(source).__name__, split)
-        if isinstance(source, Iterable):
-            return source
-        raise TypeError(
-            f"cannot load {type(source).__name__}; give a path, a hub id, strings or a Hugging "
-            "Face data set. Tensors go to creode.data.as_samples."
-        )
-    path = os.fspath(source)
-    here = Path(path).expanduser().exists()
-    if not here and isinstance(source, str) and not looks_like_path(path):
-        return open_hub(path, config, split, stream=limit is not None)
-    if here and is_saved(path):
-        return open_saved(path, split)
-    files = find(path, split)
-    return files if files.kind == "text" else rows(files.paths, files.kind)
 
 
 def _numbers(opened: Any, name: str, limit: int | None) -> Samples:

@@ -26,6 +26,7 @@ class Samples:
     source: str = "tensors"  # where they came from, for people
     domain: Tensor | None = None  # (N,) int64, index into domain_names
     domain_names: tuple[str, ...] = field(default=())
+    excluded: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # rows left out, by why
 
     def __post_init__(self) -> None:
         if not self.columns:

@@ -1,8 +1,13 @@
 """Patterning: choose data that make a model learn what is wanted; prove it by retraining."""
 
+from creode.patterning.online import Steered, Steering, online
 from creode.patterning.pattern import Pattern, UnresolvedError, pattern
 from creode.patterning.proof import verify
+from creode.patterning.singular import SingularResponseError
 from creode.patterning.solvers import Convex, MinimumNorm, OutOfReachError
+from creode.patterning.swapping import Swapped, swap_negative
+from creode.patterning.token_weights import TokenWeights, load_weights
+from creode.patterning.trainer_weights import TrainerWeights
 from creode.patterning.weights import SampleWeights
 
 __all__ = [
@@ -11,7 +16,16 @@ __all__ = [
     "OutOfReachError",
     "Pattern",
     "SampleWeights",
+    "SingularResponseError",
+    "Steered",
+    "Steering",
+    "Swapped",
+    "TokenWeights",
+    "TrainerWeights",
     "UnresolvedError",
+    "load_weights",
+    "online",
     "pattern",
+    "swap_negative",
     "verify",
 ]

@@ -10,7 +10,7 @@ Not here: effects (effects.py), solvers (solvers.py), the file of weights (weigh
 with them (proof.py).
 Source: arXiv:2601.13548. Deviation: cross-fitted predictions; the pseudo-inverse is one of two
 solvers.
-Dimensions: C chains, b blocks, K observables, N samples, M groups.
+Dimensions: C chains, b blocks, K observables, N samples or tokens, M groups.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -25,8 +26,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from creode.diagnostics.excess import posterior_dataset
 from creode.generalization.shift import named_observables
-from creode.patterning.effects import Effects, effects
-from creode.patterning.solvers import Convex, MinimumNorm
+from creode.patterning.effects import Effects, Units, effects
+from creode.patterning.explanations import explain, trivial_features
+from creode.patterning.singular import refuse_singular
+from creode.patterning.solvers import Convex, MinimumNorm, OutOfReachError
+from creode.patterning.token_weights import TokenWeights
 from creode.patterning.weights import SampleWeights
 from creode.response.provenance import PROVENANCE
 from creode.response.replicates import Observable
@@ -37,6 +41,7 @@ Array = NDArray[np.float64]
 Constraint = Convex | MinimumNorm
 
 RIDGES = (0.0, 1e-3, 1e-2, 0.1, 0.3, 1.0)
+LEAST_EFFECTIVE = 0.01  # share of the samples, whatever the constraint
 LEAST_Z = 2.0  # standard errors by which each wanted change must be told from none
 ENOUGH_Z = 3.0  # what more draws are counted for
 PLAUSIBLE_Z = 0.5  # below, chance decides what was seen: more draws are counted from here
@@ -53,24 +58,32 @@ class Pattern:
     effect: by observable `wanted` (NaN where it is only watched), `predicted` and its error
     `predicted_se`, `p`, cross-fitted, and `fitted`, what the draws they were made from say, all in
     the unit of the observable; attributes say what made them. ok, reasons: of the draws.
+    explained: by explanation the same `predicted`, `predicted_se`, `p` of the weights that length,
+    loss level, or another feature alone would give, `r2`, how much of these weights they are, and
+    `beyond`, `beyond_se`, what these weights do besides. explanations: those weights, by name.
     """
 
-    weights: SampleWeights
+    weights: SampleWeights | TokenWeights
     effect: xr.Dataset
+    explained: xr.Dataset
+    explanations: Mapping[str, SampleWeights | TokenWeights]
 
 
-def pattern(
+def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
     draws: xr.DataTree,
     target: Mapping[str, float],
     constraint: Constraint | None = None,
     *,
     on: str = "train",
+    units: Units = "sample",
+    around: SampleWeights | TokenWeights | None = None,
     keep: Sequence[str] = (),
     observables: Sequence[str] | Mapping[str, Observable] | None = None,
     groups: ArrayLike | None = None,
     sample_ids: Sequence[str] | None = None,
+    features: Mapping[str, ArrayLike] | None = None,
 ) -> Pattern:
-    """Weights of mean 1 on the samples of a probe that move observables as wanted.
+    """Weights of mean 1 on the samples, or tokens, of a probe that move observables as wanted.
 
     Args:
         draws: one posterior's tree.
@@ -78,49 +91,79 @@ def pattern(
         constraint: `Convex` (the default): weights not negative, with a least share of effective
             samples; or `MinimumNorm`: the pseudo-inverse, with a ridge chosen by cross-validation.
         on: the probe that holds the training data, or samples that stand for it.
+        units: what has a weight of its own: a "sample", or each "token" that counts.
+        around: the weights that the data had when these draws were made, of a posterior on
+            `creode.tasks.Weighted` losses; the target is a change from there. None: all equal.
         keep: observables that are to stay where they are.
         observables: those that are known here, as of `creode.shift`; all recorded ones. Those that
             are neither in `target` nor in `keep` are watched.
-        groups: a label (N,) a sample, such as its domain: samples of a group weigh alike.
+        groups: a label a sample (N,), such as its domain, or a token (N, T): those of a group weigh
+            alike.
         sample_ids: names (N,) of samples for the file; their positions if not given.
+        features: by name, labels such as domains (strings or whole numbers) or floats, shaped as
+            groups, for explanations besides "length" and "loss", the loss level at w*.
 
     Returns:
         `Pattern`.
 
     Raises:
         ValueError: no such probe or observable, or settings that do not fit together.
-        OutOfReachError: the constraint leaves no such weights.
+        OutOfReachError: the constraint leaves no such weights, or none that leave a hundredth of
+            the samples effective.
+        SingularResponseError: observables answer to the data alike, and are to move apart.
         UnresolvedError: the draws are too few.
     """
     known = _known(draws, target, keep, observables)
-    found = effects(draws, on, known)
+    found = effects(draws, on, known, units)
     wanted = np.array([float(target.get(name, 0.0)) for name in found.names])
     aimed = np.array([name in target or name in keep for name in found.names])
-    member, labels = _grouped(groups, found.replicates.shape[-1])
-    given = _Problem(found, wanted, aimed, member)
+    member, labels = _grouped(groups, found)
+    now = _present(around, found, member)
+    given = _Problem(found, wanted, aimed, member, now)
+    given.refuse_singular()
     constraint = given.settled(constraint or Convex())
-    predicted = given.cross_fitted(constraint)
+    by_fold = given.by_fold(constraint)
+    predicted = given.told(by_fold)
     _refuse_unresolved(given, predicted, target)
     r = given.solve(constraint, np.ones(found.replicates.shape[:2], bool))
     rho = 1 + r[member]
+    _refuse_few(rho)
+    known_of_units: dict[str, NDArray[Any]] = dict(trivial_features(draws, on, units))
+    for name, values in (features or {}).items():
+        known_of_units[name] = found.by_unit(f"features of {name!r}", values)
+    folds = [1 + one[member] for one in by_fold]
+    explained = explain(found, rho, folds, known_of_units, 1 + now[member])
     effect = predicted.assign(
         wanted=("observable", np.where(aimed, wanted, np.nan)),
-        fitted=("observable", found.mean @ (rho - 1)),
+        fitted=("observable", found.mean @ (r - now)[member]),
         ok=found.ok,
         reasons=found.reasons,
     )
     made_by = posterior_dataset(draws).attrs
     effect.attrs = {name: made_by[name] for name in PROVENANCE if name in made_by} | {
-        "on": on, "constraint": repr(constraint), "num_groups": len(labels),
+        "on": on, "units": units, "constraint": repr(constraint), "num_groups": len(labels),
         "creode_version": __version__,
     }  # fmt: skip
-    weights = SampleWeights(
-        values=rho,
-        fingerprint=found.fingerprint,
-        ids=None if sample_ids is None else tuple(map(str, sample_ids)),
-        groups=None if groups is None else tuple(str(labels[m]) for m in member),
+    about: dict[str, Any] = {
+        "fingerprint": found.fingerprint,
+        "ids": None if sample_ids is None else tuple(map(str, sample_ids)),
+        "groups": None if groups is None else tuple(str(labels[m]) for m in member),
+    }
+    weights: SampleWeights | TokenWeights
+    if units == "token":
+        placed = np.full(found.mask.shape, np.nan)
+        placed[found.mask] = rho
+        weights = TokenWeights(values=placed, **about)
+    else:
+        weights = SampleWeights(values=rho, **about)
+    return Pattern(
+        weights=weights,
+        effect=effect,
+        explained=explained.reading,
+        explanations={
+            name: weights.with_values(fitted) for name, fitted in explained.fitted.items()
+        },
     )
-    return Pattern(weights=weights, effect=effect)
 
 
 def _known(
@@ -150,47 +193,75 @@ def _known(
     return known
 
 
-def _grouped(groups: ArrayLike | None, count: int) -> tuple[NDArray[np.int64], NDArray[np.generic]]:
-    """Which group (N,) each sample is in, and the groups' labels."""
+def _grouped(
+    groups: ArrayLike | None, found: Effects
+) -> tuple[NDArray[np.int64], NDArray[np.generic]]:
+    """Which group (N,) each unit is in, and the groups' labels."""
     if groups is None:
-        each = np.arange(count, dtype=np.int64)
+        each = np.arange(found.replicates.shape[-1], dtype=np.int64)
         return each, each
-    given = np.asarray(groups)
-    if given.shape != (count,):
-        raise ValueError(f"groups need one label a sample, ({count},); got shape {given.shape}.")
-    labels, member = np.unique(given, return_inverse=True)
+    labels, member = np.unique(found.by_unit("groups", groups), return_inverse=True)
     if len(labels) < 2:
         raise ValueError(f"all samples are of one group, {labels[0]!r}: nothing can be weighed.")
     return member.astype(np.int64), labels
+
+
+def _present(
+    around: SampleWeights | TokenWeights | None, found: Effects, member: NDArray[np.int64]
+) -> Array:
+    """r (M,) of the weights that the draws were made with."""
+    sizes = np.bincount(member)
+    if around is None:
+        return np.zeros(len(sizes))
+    if around.fingerprint != found.fingerprint or around.flat.shape != member.shape:
+        raise ValueError(
+            "around are weights of other data, or of other units, than those of the probe; give "
+            "the weights that the data had when the draws were made."
+        )
+    mean: Array = np.bincount(member, around.flat - 1, len(sizes)) / sizes
+    if abs(around.flat - 1 - mean[member]).max() > 1e-6:
+        raise ValueError("around weighs samples of one group differently; give the same groups.")
+    return mean
 
 
 class _Problem:
     """Effects by group, and a target for some of them."""
 
     def __init__(
-        self, found: Effects, wanted: Array, aimed: NDArray[np.bool_], member: NDArray[np.int64]
+        self,
+        found: Effects,
+        wanted: Array,
+        aimed: NDArray[np.bool_],
+        member: NDArray[np.int64],
+        now: Array,
     ) -> None:
-        self.found, self._wanted, self._aimed = found, wanted, aimed
+        self._now = now  # r (M,) of the weights that the effects were read at
+        self.found, self._wanted, self._aimed, self._member = found, wanted, aimed, member
         self.sizes = np.bincount(member).astype(np.float64)
         by_group = np.zeros((*found.replicates.shape[:-1], len(self.sizes)))
         for index in np.ndindex(*found.replicates.shape[:-1]):
             by_group[index] = np.bincount(member, found.replicates[index], len(self.sizes))
         self.by_group = by_group  # (C, b, K, M)
 
+    def refuse_singular(self) -> None:
+        """A target of which no weights bring about a part."""
+        rows = self.by_group.reshape(-1, *self.by_group.shape[2:])[:, self._aimed]
+        names = [name for name, aimed in zip(self.found.names, self._aimed, strict=True) if aimed]
+        refuse_singular(rows, self._wanted[self._aimed], self.sizes, names)
+
     def solve(self, constraint: Constraint, replicates: NDArray[np.bool_]) -> Array:
         """r (M,) from some replicates (C, b)."""
         mean = self.by_group[replicates].mean(0)[self._aimed]
-        return constraint.solve(mean, self._wanted[self._aimed], self.sizes)
+        return constraint.solve(mean, self._wanted[self._aimed] + mean @ self._now, self.sizes)
 
-    def cross_fitted(self, constraint: Constraint) -> xr.Dataset:
+    def by_fold(self, constraint: Constraint) -> list[Array]:
+        """r (M,) of each fold, made of what it learns from."""
+        return [self.solve(constraint, learned) for learned, _ in self.found.folds]
+
+    def told(self, by_fold: Sequence[Array]) -> xr.Dataset:
         """The effect of weights read from draws that had no part in them: predicted, _se, p."""
-        values = np.empty((*self.by_group.shape[:2], self.by_group.shape[2]))
-        for learned, judged in self.found.folds:
-            values[judged] = self.by_group[judged] @ self.solve(constraint, learned)
-        dims = ("chain", "block", "observable")
         out = estimate(
-            xr.DataArray(values, dims=dims, coords={"observable": list(self.found.names)}),
-            "predicted",
+            self.found.judged([(r - self._now)[self._member] for r in by_fold]), "predicted"
         )
         p = p_value(out["predicted"], out["predicted_se"], out["predicted_dof"])
         return out.drop_vars("predicted_dof").assign(p=p)
@@ -202,7 +273,7 @@ class _Problem:
         scale = np.sqrt((self.found.mean**2).mean(1) * self.found.mean.shape[1])[self._aimed]
         missed = []
         for ridge in RIDGES:
-            out = self.cross_fitted(MinimumNorm(ridge=ridge))["predicted"].values
+            out = self.told(self.by_fold(MinimumNorm(ridge=ridge)))["predicted"].values
             error = (out - self._wanted)[self._aimed] / np.maximum(scale, 1e-300)
             missed.append(float((error**2).sum()))
         return replace(constraint, ridge=RIDGES[int(np.argmin(missed))])
@@ -221,6 +292,17 @@ class _Problem:
             if z * (m * (signal + noise) / (signal + noise / m)) ** 0.5 >= ENOUGH_Z:
                 return float(m)
         return 1e4
+
+
+def _refuse_few(rho: Array) -> None:
+    """Weights that only a few samples have are no small change of the data."""
+    share = float(rho.sum() ** 2 / (len(rho) * (rho**2).sum()))
+    if share < LEAST_EFFECTIVE:
+        raise OutOfReachError(
+            f"the target takes weights from {rho.min():.3g} to {rho.max():.3g}, which leave "
+            f"{100 * share:.2g} % of the samples effective: far beyond what first order tells. "
+            "Ask for less."
+        )
 
 
 def _refuse_unresolved(given: _Problem, predicted: xr.Dataset, target: Mapping[str, float]) -> None:

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from creode import tasks
-from creode.data import Samples, load
+from creode.data import Samples, load, load_demonstrations, load_preferences
 from creode.development import FEWEST, Checkpoint, is_hub_id, list_checkpoints
+from creode.models import load_model
 from creode.sampling import KERNELS, Auto, Execution, Kernel, Plan, Schedule
 from creode.sampling.observables import as_observables
 from creode.tasks import Task
@@ -23,7 +24,11 @@ from creode.tasks import Task
 TASKS: dict[str, type[Any]] = {
     "next-token": tasks.NextToken,
     "classification": tasks.Classification,
+    "sft": tasks.SFT,
+    "dpo": tasks.DPO,
+    "reward": tasks.RewardModel,
 }
+FORMS = {"sft": "demonstrations", "dpo": "preferences", "reward": "preferences"}  # "text" else
 BYTES = "bytes"
 
 
@@ -41,27 +46,32 @@ class Strict(BaseModel):
 
 
 class DataConfig(Strict):
-    """Where samples come from and how text becomes tokens; the arguments of `creode.data.load`."""
+    """Where samples come from and how they become tokens; arguments of the loaders of `data`."""
 
     source: str
+    form: Literal["text", "demonstrations", "preferences"] | None = None  # None: as the task asks
     split: str = "train"
     text: str | None = "text"
+    principle: str | None = None  # column that becomes the domain of demonstrations or preferences
     tokenizer: str | None = None  # None: the model's own, or bytes for this package's decoders
     length: int = 128
-    packing: Literal["pack", "truncate", "pad"] = "pack"
+    packing: Literal["pack", "truncate", "pad"] = "pack"  # of text
     limit: int | None = None
 
-    def load(self, model: Path | str) -> Samples:
+    def load(self, model: Path | str, form: str = "text") -> Samples:
         """The samples; the tokenizer is the model's own unless one is named."""
-        return load(
-            self.source,
-            split=self.split,
-            text=self.text,
-            tokenizer=self.tokenizer or own_tokenizer(model),
-            length=self.length,
-            packing=self.packing,
-            limit=self.limit,
-        )
+        common: dict[str, Any] = {
+            "split": self.split, "tokenizer": self.tokenizer or own_tokenizer(model),
+            "length": self.length, "limit": self.limit,
+        }  # fmt: skip
+        match self.form or form:
+            case "demonstrations":
+                return load_demonstrations(self.source, principle=self.principle, **common)
+            case "preferences":
+                return load_preferences(self.source, principle=self.principle, **common)
+        if self.principle is not None:
+            raise ValueError("principle names a column of demonstrations or preferences.")
+        return load(self.source, text=self.text, packing=self.packing, **common)
 
 
 class SamplerConfig(BaseModel):
@@ -110,7 +120,8 @@ class StudyConfig(Strict):
     model: str  # a model's directory or hub id, or a directory of checkpoints
     revision: str | None = None  # on the hub; a glob of them where checkpoints are asked for
     checkpoints: Literal["last", "all"] | tuple[int, ...] = "last"  # of a directory or a hub id
-    task: Literal["next-token", "classification"] = "next-token"
+    task: Literal["next-token", "classification", "sft", "dpo", "reward"] = "next-token"
+    reference: str | None = None  # the model that DPO compares with, by directory or hub id
     data: DataConfig
     probes: dict[str, DataConfig] = Field(default_factory=dict)
     components: Names = ("full",)  # read at every checkpoint
@@ -158,6 +169,22 @@ class StudyConfig(Strict):
                 f"stages need at least {FEWEST} checkpoints, got {self.checkpoints!r}; give all."
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_reference(self) -> Self:
+        if (self.task == "dpo") != (self.reference is not None):
+            raise ValueError(
+                "task 'dpo' compares with the model that post-training began from; give it as "
+                "reference, and give none with other tasks."
+            )
+        return self
+
+    def load(self, data: DataConfig, model: Path | str) -> Samples:
+        """Samples of the task's form, with the reference's log-probabilities where it has one."""
+        samples = data.load(model, FORMS.get(self.task, "text"))
+        if self.reference is None:
+            return samples
+        return tasks.with_reference(samples, load_model(self.reference))
 
     def plan(self) -> Plan:
         """Kernel, schedule and execution."""

@@ -32,10 +32,10 @@ from creode.study.attribution import QUERY, TRAIN
 from creode.study.conclusion import REPORT_FILE, Conclusion, write_json, write_zarr
 from creode.study.config import StudyConfig
 from creode.study.kinds import conclusions
-from creode.study.loop_config import TOWARD, LoopConfig, load_loop, save_loop
+from creode.study.loop_config import TOWARD, Direction, LoopConfig, load_loop, save_loop
 from creode.study.loop_proof import losses_along, prove
 from creode.study.run import run_study
-from creode.study.writing import one_posterior
+from creode.study.writing import domains_of, one_posterior
 from creode.tasks import NextToken
 from creode.testbeds.decoder import Decoder
 from creode.training import train
@@ -110,12 +110,13 @@ class Loop:
         draws = one_posterior(self.out / "weights", None, None)
         change = given.change or reachable(draws, given.spread)
         constraint = Convex(least_effective=given.least_effective, most=given.most)
-        return {
-            direction: pattern(
-                draws, {QUERY: TOWARD[direction] * change}, constraint, on=TRAIN, keep=given.keep
-            )
-            for direction in given.directions
-        }
+        features = domains_of(self.out / "weights", TRAIN)
+
+        def weighed(direction: Direction) -> Pattern:
+            target = {QUERY: TOWARD[direction] * change}
+            return pattern(draws, target, constraint, on=TRAIN, keep=given.keep, features=features)
+
+        return {direction: weighed(direction) for direction in given.directions}
 
     @cached_property
     def made(self) -> dict[str, Made]:
@@ -124,6 +125,7 @@ class Loop:
             direction: Made(
                 weights=SampleWeights.load(self.out / "weights" / f"{direction}.parquet"),
                 effect=_read(self.out / "weights" / f"{direction}.zarr"),
+                explained=_read(self.out / "weights" / f"{direction}-explained.zarr"),
                 proof=_read(self.out / "proof" / f"{direction}.zarr"),
             )
             for direction in self.config.weights.directions
@@ -136,6 +138,7 @@ class Made:
 
     weights: SampleWeights
     effect: xr.Dataset  # as of `Pattern`
+    explained: xr.Dataset  # likewise
     proof: xr.Dataset  # as of `prove`
 
 
@@ -197,6 +200,7 @@ def run_loop(
     for direction, one in made.items():
         one.weights.save(loop.out / "weights" / f"{direction}.parquet")
         write_zarr(loop.out / "weights" / f"{direction}.zarr", one.effect)
+        write_zarr(loop.out / "weights" / f"{direction}-explained.zarr", one.explained)
     begin("proof")
     proofs = prove(loop.config, loop.studies["weights"], made, loop.out / "proof", on_progress)
     for direction, proof in proofs.items():

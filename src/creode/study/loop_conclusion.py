@@ -30,7 +30,7 @@ from creode.study.loop_proof import WHEN, step_at
 from creode.study.responses import Responses
 from creode.study.retraining import proof_records
 from creode.study.texts import Text, texts_of
-from creode.study.weights_page import domains_of
+from creode.study.weights_page import domain_labels
 from creode.study.writing import one_posterior
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class LoopConclusion:
     @cached_property
     def domains(self) -> tuple[str, ...] | None:
         """The domain of each training sample, where the data know domains."""
-        return domains_of(self.data)
+        return domain_labels(self.data)
 
     @cached_property
     def text(self) -> Text | None:
@@ -269,6 +269,7 @@ class LoopConclusion:
                 aim=QUERY,
                 texts=texts,
                 groups=self.domains,
+                explained=made.explained,
                 proof=made.proof,
                 shown={QUERY: self.name(QUERY)},
                 when=WHEN if WHEN in made.proof["observable"] else None,

@@ -133,6 +133,7 @@ class ProofPart(Strict):
 
     start: Literal["scratch", "first", "last"] = "scratch"  # or from a checkpoint that was read
     seeds: Annotated[tuple[int, ...], BeforeValidator(_as_seeds)] = (1, 2, 3)
+    explanations: Names = ()  # such as domain or loss: arms with what these alone would give
     steps: int | None = None  # None: those of training
     checkpoints: int = Field(default=20, ge=2)  # evenly spaced steps at which losses are measured
     level: float = Field(default=0.9, gt=0, lt=1)  # share of the behaviour's fall that counts

@@ -73,7 +73,9 @@ def _planned(config: LoopConfig, model: str) -> list[StageCost]:
                 disk_bytes=one.disk_bytes,
             )
         )  # fmt: skip
-    arms = len(config.proof.seeds) * (1 + 2 * len(config.weights.directions))
+    arms = len(config.proof.seeds) * (
+        1 + (2 + len(config.proof.explanations)) * len(config.weights.directions)
+    )
     arm = config.proof_training(config.seed)
     kept = len(arm.checkpoint_steps())
     return [*costs, _training(config, "proof", first, arms, arm.steps, kept)]

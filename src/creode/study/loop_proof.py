@@ -86,7 +86,7 @@ def prove(
         when = {} if config.proof.start == "last" else {WHEN: step_at(level, steps, losses)}
         return now | when | found
 
-    arms = 3 * len(config.proof.seeds)
+    arms = (3 + len(config.proof.explanations)) * len(config.proof.seeds)
     proofs = {}
     for number, (direction, one) in enumerate(made.items()):
 
@@ -95,7 +95,7 @@ def prove(
                 on_progress(f"arms of {what}", before + done, arms * len(made))
 
         proof = verify(
-            one, arm, measured, seeds=config.proof.seeds,
+            one, arm, measured, seeds=config.proof.seeds, explanations=config.proof.explanations,
             out=out / "arms" / f"{direction}-{_name(one.weights.tensor())}",
             trained_with={
                 "training": asked.steps, "start": config.proof.start, "level": level,

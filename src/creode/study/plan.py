@@ -59,8 +59,8 @@ def plan_study(study: StudyConfig) -> Cost:
     series, plan, task = study.series(), study.plan(), study.build_task()
     model = load_study_model(study, series[-1])
     source = study.model if series[-1] is None else series[-1].path
-    data = study.data.load(source)
-    probes = as_probes({name: probe.load(source) for name, probe in study.probes.items()})
+    data = study.load(study.data, source)
+    probes = as_probes({name: study.load(probe, source) for name, probe in study.probes.items()})
     observables = as_observables(study.observables, probes)
     units = list_units(study, series, model)
     kernel, schedule = plan.kernel, plan.schedule.fitted_to(data)

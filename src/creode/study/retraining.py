@@ -28,6 +28,7 @@ PROOF = (
     "wanted", "predicted", "predicted_se", "achieved", "achieved_low", "achieved_high", "gap",
     "gap_low", "gap_high",
 )  # fmt: skip
+EXPLAINED = ("explained", "explained_low", "explained_high", "beyond", "beyond_low", "beyond_high")
 
 
 def retrain(
@@ -37,6 +38,7 @@ def retrain(
     *,
     checkpoint: int | None,
     seeds: Sequence[int],
+    explanations: Sequence[str] = (),
     out: Path | None = None,
     on_arm: OnArm | None = None,
 ) -> xr.Dataset:
@@ -48,6 +50,7 @@ def retrain(
         training: of each arm; its seed is replaced by the arms'.
         checkpoint: whose weights training goes on from; None: the last of the run.
         seeds: of batch orders.
+        explanations: of the pattern, by name, that have arms of their own.
         out: where finished arms are kept.
         on_arm: called with (arms done, arms in all).
 
@@ -64,9 +67,9 @@ def retrain(
     start = load_study_model(study, found[last])
     first = next(iter(found.values()))
     source = study.model if first is None else first.path
-    data = study.data.load(source)
+    data = study.load(study.data, source)
     made.weights.check_data(data)
-    probes = {name: probe.load(source) for name, probe in study.probes.items()}
+    probes = {name: study.load(probe, source) for name, probe in study.probes.items()}
     task = study.build_task()
 
     def arm(weights: Tensor | None, seed: int) -> nn.Module:
@@ -90,16 +93,27 @@ def retrain(
         "probes": {name: samples.fingerprint() for name, samples in probes.items()},
     }
     return verify(
-        made, arm, measured, seeds=seeds, out=out, trained_with=trained_with, on_arm=on_arm
-    )
+        made, arm, measured, seeds=seeds, explanations=explanations, out=out,
+        trained_with=trained_with, on_arm=on_arm,
+    )  # fmt: skip
 
 
 def proof_records(proof: xr.Dataset) -> list[dict[str, Any]]:
-    """One flat record an observable; ok where what was aimed at is confirmed."""
+    """One record an observable; ok where what was aimed at is confirmed."""
+    explanations = list(proof["explanation"].values) if "explanation" in proof else []
     return [
         {
             "observable": str(name),
             **finite({number: float(proof[number].sel(observable=name)) for number in PROOF}),
+            "explanations": {
+                str(one): finite(
+                    {
+                        number: float(proof[number].sel(observable=name, explanation=one))
+                        for number in EXPLAINED
+                    }
+                )
+                for one in explanations
+            },
             "agrees": bool(proof["agrees"].sel(observable=name)),
             "ok": proof.attrs["verdict"] == "confirmed",
             "reasons": proof.attrs["reasons"],

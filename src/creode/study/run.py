@@ -89,8 +89,8 @@ def run_study(
     series, plan, task = study.series(), study.plan(), study.build_task()
     first = load_study_model(study, series[0])
     source = study.model if series[0] is None else series[0].path
-    data = study.data.load(source)
-    probes = as_probes({name: probe.load(source) for name, probe in study.probes.items()})
+    data = study.load(study.data, source)
+    probes = as_probes({name: study.load(probe, source) for name, probe in study.probes.items()})
     units = list_units(study, series, first)
     metrics = {spec: load_metric(spec) for spec in study.metrics}
     config = {
@@ -177,7 +177,7 @@ def pilot_posterior(study: StudyConfig, data: Samples | None = None) -> LocalPos
     last = study.series()[-1]
     model = load_study_model(study, last)
     if data is None:
-        data = study.data.load(study.model if last is None else last.path)
+        data = study.load(study.data, study.model if last is None else last.path)
     return LocalPosterior(
         model,
         study.build_task(),

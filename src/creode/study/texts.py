@@ -15,10 +15,12 @@ import numpy as np
 import xarray as xr
 
 from creode.data import ByteTokenizer, Samples, as_tokenizer
+from creode.data.demonstrations import IGNORED
 from creode.structure.patterns import token_texts
 from creode.study.config import DataConfig, StudyConfig, own_tokenizer
 
 NO_TOKEN = -1
+REJECTED = " ✗ "  # between a pair's chosen answer and its rejected one
 
 
 @dataclass(frozen=True)
@@ -30,16 +32,29 @@ class Text:
 
     @property
     def ids(self) -> np.ndarray[Any, Any]:
-        """The tokens (sample, token); NO_TOKEN where there is none."""
-        columns = self.samples.columns
-        ids = columns["input_ids"].numpy()
-        if "attention_mask" not in columns:
-            return ids
-        return np.where(columns["attention_mask"].numpy() != 0, ids, NO_TOKEN)
+        """The tokens (sample, token), of pairs the chosen side's; NO_TOKEN where there is none."""
+        return self._side("chosen_" if self._pairs else "")
 
     def of(self, sample: int) -> str:
-        """The text of one sample."""
-        ids = self.ids[sample]
+        """The text of one sample; of a pair, prompt and chosen answer, then the rejected answer."""
+        text = self._decoded(self.ids[sample])
+        if not self._pairs:
+            return text
+        answer = self.samples.columns["rejected_labels"][sample].numpy() != IGNORED
+        rejected = self._side("rejected_")[sample]
+        return f"{text}{REJECTED}{self._decoded(np.where(answer, rejected, NO_TOKEN))}"
+
+    @property
+    def _pairs(self) -> bool:
+        return "input_ids" not in self.samples.columns
+
+    def _side(self, side: str) -> np.ndarray[Any, Any]:
+        columns = self.samples.columns
+        ids = columns[f"{side}input_ids"].numpy()
+        mask = f"{side}attention_mask"
+        return np.where(columns[mask].numpy() != 0, ids, NO_TOKEN) if mask in columns else ids
+
+    def _decoded(self, ids: np.ndarray[Any, Any]) -> str:
         text: str = self.tokenizer.decode(ids[ids != NO_TOKEN].tolist())
         return text
 
@@ -63,7 +78,7 @@ def texts_of(study: StudyConfig, fingerprints: Mapping[str, str], probes: Sequen
     model = study.model if checkpoint is None else checkpoint.path
     found, missing = {}, {}
     for name in probes:
-        text = _text(study.probes[name], model, fingerprints[name])
+        text = _text(study, study.probes[name], model, fingerprints[name])
         if isinstance(text, Text):
             found[name] = text
         else:
@@ -97,14 +112,16 @@ def is_bytes(text: Text) -> bool:
     return isinstance(text.tokenizer, ByteTokenizer)
 
 
-def _text(config: DataConfig, model: Path | str, fingerprint: str) -> Text | str:
+def _text(
+    study: StudyConfig, config: DataConfig, model: Path | str, fingerprint: str
+) -> Text | str:
     """The text of a probe, or why there is none."""
     try:
-        samples = config.load(model)
+        samples = study.load(config, model)
     except (ValueError, OSError, ImportError) as error:
         return str(error)
     if samples.fingerprint() != fingerprint:
         return f"{config.source} is not what it was when the run was made."
-    if "input_ids" not in samples.columns:
+    if not {"input_ids", "chosen_input_ids"} & samples.columns.keys():
         return f"{config.source} holds no text."
     return Text(samples, as_tokenizer(config.tokenizer or own_tokenizer(model)))

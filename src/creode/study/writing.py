@@ -10,17 +10,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike, NDArray
 
+from creode.data.loading import CORPUS
 from creode.generalization import shift
 from creode.patterning import Convex, MinimumNorm, Pattern, pattern
+from creode.patterning.effects import Units
+from creode.store import Store
 from creode.study.conclusion import finite
+from creode.study.config import StudyConfig
 from creode.study.run import open_draws
 
 SHIFT = (
     "first", "first_se", "p", "second", "second_se", "valid_to", "valid_to_low", "valid_to_high",
 )  # fmt: skip
 EFFECT = ("wanted", "predicted", "predicted_se", "p", "fitted")
+EXPLAINED = ("r2", "predicted", "predicted_se", "p", "beyond", "beyond_se")
 
 
 def one_posterior(path: Path, component: str | None, checkpoint: int | None) -> xr.DataTree:
@@ -68,18 +75,57 @@ def weights_for(
     on: str,
     keep: Sequence[str],
     out: Path,
+    units: Units = "sample",
+    features: Mapping[str, ArrayLike] | None = None,
 ) -> Pattern:
     """A pattern, its weights written to `out`."""
-    made = pattern(draws, target, constraint, on=on, keep=keep)
+    made = pattern(draws, target, constraint, on=on, units=units, keep=keep, features=features)
     made.weights.save(out)
     return made
 
 
+def domains_of(path: Path, on: str) -> dict[str, NDArray[np.str_]]:
+    """The domain of each sample of a run's probe as a feature; none where it has one or no name.
+
+    Only the embedded corpus names domains, so no other data are read.
+
+    Raises:
+        ValueError: the corpus, its length or its tokenizer is no longer what the run read.
+    """
+    with Store.open(path, mode="read") as store:
+        study = StudyConfig.model_validate(store.config["study"])
+    if on not in study.probes or not study.probes[on].source.startswith(CORPUS):
+        return {}
+    first = study.series()[0]
+    samples = study.probes[on].load(study.model if first is None else first.path)
+    if samples.domain is None or len(samples.domain_names) < 2:
+        return {}
+    recorded = {
+        str(node.attrs["data_fingerprint"])
+        for node in open_draws(path).subtree
+        if node.path.endswith(f"/probes/{on}")
+    }
+    if recorded != {samples.fingerprint()}:
+        raise ValueError(
+            f"{study.probes[on].source} is no longer what {path} read as {on!r}: its text, length "
+            "or tokenizer has changed. Run creode respond again."
+        )
+    return {"domain": np.array(samples.domain_names)[samples.domain.numpy()]}
+
+
 def effect_records(made: Pattern) -> list[dict[str, Any]]:
-    """One flat record an observable, of a pattern's effect."""
+    """One record an observable, of a pattern's effect and of its explanations' by name."""
     verdict = {"ok": bool(made.effect["ok"]), "reasons": str(made.effect["reasons"].item())}
     return [
-        {"observable": str(name), **_numbers(made.effect.sel(observable=name), EFFECT), **verdict}
+        {
+            "observable": str(name),
+            **_numbers(made.effect.sel(observable=name), EFFECT),
+            "explanations": {
+                str(one): _numbers(made.explained.sel(observable=name, explanation=one), EXPLAINED)
+                for one in made.explained["explanation"].values
+            },
+            **verdict,
+        }
         for name in made.effect["observable"].values
     ]
 

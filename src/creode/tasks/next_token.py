@@ -49,10 +49,19 @@ class NextToken:
         values, mask = self._losses(model, self._compact(batch, rank))
         return Losses(values.gather(1, rank), mask.gather(1, rank))
 
+    def mask(self, batch: Batch) -> Tensor:
+        """Which losses of the batch count, (B, T); no model is asked."""
+        if "attention_mask" not in batch:
+            return self._targets(batch) != self.ignore_index
+        rank = _rank(batch["attention_mask"] != 0)
+        return (self._targets(self._compact(batch, rank)) != self.ignore_index).gather(1, rank)
+
+    def _targets(self, batch: Batch) -> Tensor:
+        labels = batch.get("labels", batch["input_ids"])
+        return F.pad(labels[:, 1:].long(), (0, 1), value=self.ignore_index)
+
     def _losses(self, model: nn.Module, batch: Batch) -> Losses:
-        ids = batch["input_ids"]
-        labels = batch.get("labels", ids)
-        targets = F.pad(labels[:, 1:].long(), (0, 1), value=self.ignore_index)
+        ids, targets = batch["input_ids"], self._targets(batch)
         logits = self.logits(model, batch)
         values = cross_entropy(logits.flatten(0, 1), targets.flatten(), self.ignore_index)
         return Losses(values.reshape(ids.shape), targets != self.ignore_index)

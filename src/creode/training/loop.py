@@ -2,12 +2,13 @@
 
 w_{s+1} = optimiser(w_s, ∇L_s(w_s)),  L_s(w) = Σ_i ρ_i ℓ_i(w) / Σ_i c_i over the batch of step s,
 
-with ℓ_i the summed loss of sample i, c_i its number of units, and ρ scaled to mean 1 over the data.
+with ℓ_i the summed loss of sample i, c_i its number of units, and ρ scaled to mean 1 over the data;
+weights on tokens stand inside the sum, Σ_t ρ_it ℓ_it for ρ_i ℓ_i, of mean 1 over all that count.
 
 Here: the loop and the loss it minimises.
 Not here: configuration (config.py), batches (order.py), what is on disk (directory.py), choosing
 the weights (patterning/).
-Dimensions: B samples of a batch, N samples of the data.
+Dimensions: B samples of a batch, N samples of the data, T tokens of a sample.
 Source: weighted training as in arXiv:2601.13548, Σρℓ/Σρ. Deviation: the normaliser is the data's,
 not the batch's, so that an epoch's batches of equal count add up to the gradient on the data; with
 Σρ of the batch, a batch of one sample would cancel its own weight.
@@ -32,6 +33,8 @@ from creode.tasks import Losses, Task, as_losses
 from creode.training.config import TrainingConfig
 from creode.training.directory import RunDirectory, run_record
 from creode.training.order import BatchOrder, stream_seed
+
+UNITS = {1: "sample", 2: "token"}  # that have a weight, by its dimensions
 
 OnStep = Callable[[int, int, float], None]  # steps done, steps in all, loss of the last
 
@@ -67,7 +70,8 @@ def train(
         task: losses of a batch, (batch,) or (batch, token), nats.
         data: `Samples`, or what `as_samples` reads.
         config: everything else that decides the result.
-        weights: ρ (N,), ≥ 0, one a sample; only their ratios matter. None: all equal.
+        weights: ρ ≥ 0, one a sample (N,), or one a token (N, T), NaN where a token does not count;
+            only their ratios matter. None: all equal.
         out: a run directory. Weights at the config's steps go to `step_000100/`, the loss of every
             step to log.jsonl; called again with the same arguments, training goes on where it
             stopped. None: nothing is written.
@@ -150,31 +154,59 @@ def train(
     )
 
 
-def weighted_loss(losses: Losses, rho: Tensor | None = None) -> Tensor:
-    """Σ ρ_i ℓ_i / Σ c_i over a batch, nats per unit; ρ (B,) has mean 1 over the data, None: 1."""
-    total, count = losses.total, losses.count
+def weighted_loss(losses: Losses, rho: Tensor | None = None, count: Tensor | None = None) -> Tensor:
+    """Σ ρ ℓ / Σ c over a batch, nats per unit; ρ has mean 1 over the data, None: 1.
+
+    Args:
+        losses: (B,) or (B, T).
+        rho: (B,), or (B, T), NaN exactly where a token does not count.
+        count: Σ c, (), of the larger batch that this one is part of; None: of this one.
+
+    Raises:
+        ValueError: weights on tokens for losses of another shape or another mask.
+    """
+    total = losses.total
+    count = losses.count.sum() if count is None else count.to(total)
     if rho is None:
-        return total.sum() / count.sum()
-    return (rho.to(total) * total).sum() / count.sum()
+        return total.sum() / count
+    if rho.ndim == 1:
+        return (rho.to(total) * total).sum() / count
+    if rho.shape != losses.values.shape:
+        raise ValueError(
+            f"the weights on tokens have shape {tuple(rho.shape)} a batch and the losses "
+            f"{tuple(losses.values.shape)}; give one weight a loss, or one a sample."
+        )
+    weighed = ~rho.isnan().to(losses.mask.device)
+    lacking, idle = (int(n.sum()) for n in (losses.mask & ~weighed, weighed & ~losses.mask))
+    if lacking or idle:
+        raise ValueError(
+            f"weights on tokens must be where the losses count: {lacking} tokens of the batch "
+            f"count and have none, {idle} have one and do not count (NaN is none). They were made "
+            "for another task or other labels."
+        )
+    return (rho.nan_to_num().to(total) * losses.values).sum() / count
 
 
 def _scaled(weights: Tensor, num_samples: int) -> Tensor:
-    """ρ as float64 of mean 1."""
+    """ρ as float64 of mean 1 over the units that have one."""
     rho = torch.as_tensor(weights).detach().cpu().double()
-    if rho.shape != (num_samples,):
+    if rho.ndim not in (1, 2) or len(rho) != num_samples:
         raise ValueError(
-            f"weights have shape {tuple(rho.shape)}; one a sample, ({num_samples},), is needed."
+            f"weights have shape {tuple(rho.shape)}; one a sample, ({num_samples},), or one a "
+            f"token, ({num_samples}, tokens), is needed."
         )
-    bad = ~torch.isfinite(rho) | (rho < 0)
+    weighed = ~rho.isnan() if rho.ndim == 2 else torch.ones_like(rho, dtype=torch.bool)
+    bad = weighed & (~torch.isfinite(rho) | (rho < 0))
     if bad.any():
-        first = int(bad.nonzero()[0])
+        first = bad.nonzero()[0].tolist()
+        place = f"sample {first[0]}" + (f", token {first[1]}" if rho.ndim == 2 else "")
         raise ValueError(
             f"weights must be finite and ≥ 0; {int(bad.sum())} are not, the first is "
-            f"{float(rho[first])} at sample {first}. Clip them, or constrain the solution."
+            f"{float(rho[tuple(first)])} at {place}. Clip them, or constrain the solution."
         )
-    if not rho.any():
-        raise ValueError("weights are all zero; at least one sample must count.")
-    return rho / rho.mean()
+    if not rho[weighed].any():
+        raise ValueError(f"weights are all zero; at least one {UNITS[rho.ndim]} must count.")
+    return rho / rho[weighed].mean()
 
 
 @contextmanager

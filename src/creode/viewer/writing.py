@@ -77,7 +77,7 @@ def group_rows(writing: Writing) -> list[Row]:
                 "before": percent(len(own) / len(labels)),
                 "after": percent(float(own.sum() / total)),
                 "title": f"{name}, {writing.name}",
-                "text": f"mean weight {short(float(own.mean()))} of {len(own):,} samples",
+                "text": f"mean weight {short(float(own.mean()))} of {len(own):,} {writing.unit}s",
             }
         )
     return sorted(rows, key=lambda row: -row["mean"])

@@ -45,7 +45,7 @@ def _histogram(names: Sequence[str], rows: Sequence[Row]) -> Figure:
     few = alt.Axis(format="~g", tickCount=6, labelOverlap=True)
     bars = base.mark_bar(binSpacing=1).encode(
         x=alt.X("weight:Q", bin=alt.Bin(maxbins=30), title="weight", axis=few),
-        y=alt.Y("count():Q", title="samples", axis=y_axis(4)),
+        y=alt.Y("count():Q", title="count", axis=y_axis(4)),
         color=alt.Color("group:N", scale=categories(groups), legend=legend, sort=groups),
         order=alt.Order("group:N"),
     )

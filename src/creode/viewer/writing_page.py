@@ -47,7 +47,7 @@ def _page(report: WritingReport) -> str:
         {"figures": drawn(found), "datasets": columns(datasets(report.writings))},
         script="story",
         title=report.title,
-        scope=" · ".join(f"{len(one.weights):,} samples" for one in report.writings[:1]),
+        scope=_scope(report.writings[0]),
         sentences=[sentence for one in report.writings for sentence in sentences(one)],
         figures={name: [figure for figure in found if figure.section == name] for name in SECTIONS},
         writings=[told(one) for one in report.writings],
@@ -57,6 +57,10 @@ def _page(report: WritingReport) -> str:
         glossary=WRITING_GLOSSARY,
         made_by=made_by(report.writings[0].effect.attrs),
     )
+
+
+def _scope(writing: Writing) -> str:
+    return f"weights on {len(writing.weights):,} {writing.unit}s"
 
 
 def drawn(figures: Sequence[Figure]) -> dict[str, Any]:
@@ -73,6 +77,7 @@ def told(writing: Writing) -> dict[str, Any]:
     """A writing's tables."""
     return {
         "name": writing.name,
+        "unit": writing.unit,
         "extremes": extremes(writing),
         "groups": group_rows(writing),
         "clusters": writing.clusters,
@@ -93,7 +98,8 @@ def sentences(writing: Writing) -> list[str]:
     wanted, predicted = float(one["wanted"]), float(one["predicted"])
     found = [
         f"To {'lower' if wanted < 0 else 'raise'} the loss on {aim} by {number(abs(wanted))} nats, "
-        f"{percent(writing.effective_share)} of the samples stay effective; predicted is "
+        f"{percent(writing.effective_share)} of the {writing.unit}s stay effective; "
+        "predicted is "
         f"{with_error(predicted, float(one['predicted_se']))} nats."
     ]
     if writing.proof is not None:

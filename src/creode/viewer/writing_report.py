@@ -27,6 +27,7 @@ class Writing:
     weights: NDArray[np.float64]  # (N,), of mean 1
     effect: xr.Dataset  # of `creode.pattern`, by observable
     aim: str  # the observable that is shown first
+    unit: str = "sample"  # that is weighed, or token
     proof: xr.Dataset | None = None  # of `verify`; with along (arm, seed, probe, step) if known
     when: str | None = None  # an observable of the proof that is a training step
     texts: Sequence[str] | None = None  # (N,)
