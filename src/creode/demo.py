@@ -61,7 +61,7 @@ SAMPLING: dict[str, Any] = {
 }  # fmt: skip
 YOUNG = {"nbeta": 100.0, "localization": 5e3}  # at nβ 300 the loss still falls around some of them
 FULL: dict[str, Any] = {
-    "data": {"source": SOURCE, "length": 40, "limit": 640},
+    "data": {"source": SOURCE, "length": 48, "limit": 768},
     "probe_limit": 16,
     "decoder": {"layers": 2, "width": 32, "heads": 4},
     "training": {
@@ -70,7 +70,7 @@ FULL: dict[str, Any] = {
     },
     "sampling": SAMPLING | {"draws": 40, "steps_per_draw": 4, "limit": 256},
     "development": YOUNG | {"checkpoints": [40, 60, 80, 120, 170, 230, 300, 390, 500]},
-    "response": {"localization": 1e4},
+    "response": {"localization": 5e3, "draws": 80},
     "weights": {"draws": 70},
     "proof": {"seeds": 3, "checkpoints": 20},
 }  # fmt: skip
@@ -84,7 +84,7 @@ QUICK: dict[str, Any] = {
     },
     "sampling": SAMPLING | {"draws": 40, "steps_per_draw": 3, "batch_size": 8, "limit": 128},
     "development": YOUNG | {"checkpoints": [60, 75, 95, 120, 155, 200]},
-    "response": {"localization": 1e4},
+    "response": {"localization": 5e3, "draws": 60},
     "weights": {"directions": ["hasten"], "draws": 50},
     "proof": {"seeds": 3, "checkpoints": 10},
 }  # fmt: skip

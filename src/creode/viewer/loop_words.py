@@ -86,7 +86,6 @@ def chapters(report: LoopReport) -> dict[str, str]:
     assert response is not None
     order = ", then ".join(one["probe"] for one in report.records["formed"])
     stages = [one for one in report.records["stages"] if one["stage"] is not None]
-    counted = f"{len(stages)} stage{'s' if len(stages) != 1 else ''}"
     samples = report.records["samples"]
     told = sum(one["significant"] for rows in samples.values() for one in rows)
     listed = sum(len(rows) for rows in samples.values())
@@ -96,7 +95,7 @@ def chapters(report: LoopReport) -> dict[str, str]:
         f"{order}.",
         "stages": "The learning coefficient λ̂ says how complex the solution is that training has "
         "found: it climbs while structure forms. "
-        + (f"{counted} are told apart." if stages else "No stages are told apart."),
+        + _told_apart(len(stages)),
         "response": f"{significant} of {response['chi'].size} pairs of a part of the model and a "
         "kind of text are told from chance.",
         "attribution": f"creode draws many sets of weights near the trained ones, and looks which "
@@ -108,6 +107,12 @@ def chapters(report: LoopReport) -> dict[str, str]:
         "without, and with the same weights shuffled among the samples. Only a difference to the "
         "shuffled arm shows that the choice of samples mattered.",
     }
+
+
+def _told_apart(count: int) -> str:
+    if count > 1:
+        return f"{count} stages are told apart."
+    return "It is one stage: no boundary within it is told." if count else "No stages are told."
 
 
 def doubts(report: LoopReport) -> list[dict[str, Any]]:
