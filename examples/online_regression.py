@@ -1,9 +1,10 @@
 """Online patterning: a change that one step of first order misses, reached in a few rounds.
 
 The two teachers of reweighted_regression.py: the loss on the second one's held-out samples is to
-fall by seven tenths, where first order is off by about a fifth. Every round draws around the model
-that the last one trained, on the data as they are weighed by then, and asks for what is still
-missing. The first round is what one pattern does. Settings were chosen on seeds 100 and 101.
+fall three quarters of the way to that of a model trained on the second's samples alone, where first
+order is off by a tenth to a quarter. Every round draws around the model that the last one trained,
+on the data as they are weighed by then, and asks for what is still missing. The first round is what
+one pattern does. Settings were chosen on seeds 0 to 4, 100 and 101.
 
     python examples/online_regression.py
 """
@@ -12,13 +13,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from reweighted_regression import fitted, loss, sampled, teachers
+from reweighted_regression import NUM_SAMPLES, SHARE, fitted, loss, sampled, teachers
 from torch import Tensor, nn
 
 from creode.patterning import Steering, online
 
-SEEDS = range(5)
-SHARE = 0.7  # of the loss
+SEEDS = range(5, 10)
+WAY = 0.75  # to the loss of a model trained on the second teacher's samples alone
 
 
 def main(seeds: range = SEEDS) -> None:
@@ -27,7 +28,8 @@ def main(seeds: range = SEEDS) -> None:
     for seed in seeds:
         given = teachers(seed)
         start = fitted(given.data)
-        wish = -SHARE * loss(start, given.held_out["second"])
+        alone = fitted(given.data, torch.arange(NUM_SAMPLES) >= SHARE * NUM_SAMPLES)
+        wish = WAY * (loss(alone, given.held_out["second"]) - loss(start, given.held_out["second"]))
 
         def train(_: nn.Module, weights: Tensor, number: int, given=given) -> nn.Module:
             return fitted(given.data, weights)
@@ -58,7 +60,8 @@ def main(seeds: range = SEEDS) -> None:
         f"{100 * np.mean(in_the_end):.1f} % in the end"
     )
     assert (np.array(in_the_end) < 0.025).all(), in_the_end
-    assert np.mean(in_the_end) < np.mean(one_step) / 5, (one_step, in_the_end)
+    assert np.mean(one_step) > 0.1, one_step
+    assert np.mean(in_the_end) < 0.01, in_the_end
 
 
 if __name__ == "__main__":

@@ -221,6 +221,9 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
     assert beside.exit_code == 0, beside.output
     assert "Trained on with what explanations give" in beside.stdout
     assert len(list((tmp_path / "weights.proof").glob("domain-*.json"))) == 2
+    no_proof = run(*asked, "--explanation", "domain")
+    assert no_proof.exit_code == 1
+    assert "give --verify SEEDS" in " ".join(no_proof.stderr.split())
     alike = run(*proof, "--explanation", "length")
     assert alike.exit_code == 1
     assert "weigh all samples alike" in " ".join(alike.stderr.split())

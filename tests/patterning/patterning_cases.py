@@ -4,13 +4,16 @@
 Dimensions: C chains, D draws, P weights, N samples.
 """
 
+import copy
+
 import numpy as np
 import xarray as xr
 
-from oracles import loss_covariance, precision
+from oracles import loss_covariance, precision, reweighted_loss_means
 from saved_draws import quadratic_tree, with_responses
 
 SPLITS = {"code": slice(0, 6), "prose": slice(6, 12)}
+PARTS = {"a": [0, 1, 2], "b": [2, 3, 4, 5], "c": [6, 7]}  # the weights each may move
 
 
 class Quadratics:
@@ -69,6 +72,33 @@ class Quadratics:
         )
         tree = xr.DataTree(root)
         return with_responses(tree, {"train": losses}, phi)
+
+    def component_trees(self, draws=400, seed=0, chains=4):
+        """Draws of each part's own posterior, the other weights at 0."""
+        return {
+            name: self._restricted(chosen).tree(draws, seed + number, chains)
+            for number, (name, chosen) in enumerate(PARTS.items())
+        }
+
+    def component_effects(self):
+        """d⟨L⟩/dρ_j under each part's posterior, at weights that sum to N, (P, N)."""
+        return np.array([self._restricted(chosen).effects()[0] for chosen in PARTS.values()])
+
+    def component_change(self, name, rho):
+        """What ⟨L⟩ under one part's posterior changes by, exact in ρ."""
+        part = self._restricted(PARTS[name])
+        with_, without = (
+            reweighted_loss_means(part.g, part.a, r, self.nbeta, self.gamma).mean()
+            for r in (rho, np.ones_like(rho))
+        )
+        return with_ - without
+
+    def _restricted(self, chosen):
+        """The same losses of some weights, the others at 0."""
+        part = copy.copy(self)
+        part.g, part.h = self.g[:, chosen], self.h[chosen]
+        part.a = self.a[:, chosen][:, :, chosen]
+        return part
 
     def losses(self, w):
         """ℓ_i(w), (..., N)."""

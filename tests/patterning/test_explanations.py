@@ -50,8 +50,12 @@ def test_a_known_share_is_explained(found):
     for seed in range(20):
         x, y, e = np.random.default_rng(seed).normal(size=(3, 400))
         change = 0.3 * x + 0.4 * y + 0.5 * e
-        reading = explained(found, 1 + change - change.mean(), {"x": x, "y": y}).reading
-        shares.append(reading["r2"].values)
+        rho = 1 + change - change.mean()
+        out = explained(found, rho, {"x": x, "y": y})
+        shares.append(out.reading["r2"].values)
+        for name, fitted in out.fitted.items():  # a fit by least squares is as much smaller
+            scale = float(out.reading["scale"].sel(explanation=name))
+            assert scale == pytest.approx(1 / np.corrcoef(rho, fitted)[0, 1])
     error = np.std(shares, axis=0, ddof=1) / 20**0.5
     assert (abs(np.mean(shares, axis=0) - [0.18, 0.32, 0.5]) < 4 * error + 3 / 400).all()
     assert (error < 0.02).all()
@@ -147,6 +151,7 @@ def test_what_is_alike_for_all_explains_nothing(found):
     rho = np.random.default_rng(0).gamma(3.0, size=400)
     out = explained(found, rho / rho.mean(), {"length": np.full(400, 128.0)})
     assert float(out.reading["r2"].item()) == 0
+    assert np.isnan(out.reading["scale"].item())
     np.testing.assert_allclose(out.fitted["length"], 1)
     np.testing.assert_allclose(out.reading["predicted"], 0, atol=1e-15)
     even = explained(found, np.ones(400), {"x": np.arange(400.0)})

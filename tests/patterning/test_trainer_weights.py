@@ -13,7 +13,7 @@ import torch
 
 from creode.data import Samples, as_samples
 from creode.patterning import SampleWeights, TokenWeights, TrainerWeights
-from creode.tasks import Classification, NextToken
+from creode.tasks import DPO, Classification, NextToken, with_reference
 from creode.training import TrainingConfig, train
 
 transformers = pytest.importorskip("transformers")
@@ -167,6 +167,30 @@ def test_classification(tmp_path):
     assert_same(trainer.model, plain(start, Classification(), data, weights))
 
 
+@pytest.mark.parametrize("batch", [2, 6])
+def test_preferences(tmp_path, batch):
+    """Columns that the model's forward does not name reach the task."""
+    noise = torch.Generator().manual_seed(1)
+    columns = {}
+    for side in ("chosen", "rejected"):
+        ids = torch.randint(0, VOCABULARY, (NUM, LENGTH), generator=noise)
+        labels = ids.clone()
+        labels[:, :3] = -100
+        columns |= {f"{side}_input_ids": ids, f"{side}_attention_mask": torch.ones_like(ids),
+                    f"{side}_labels": labels}  # fmt: skip
+    data, start = with_reference(Samples(columns=columns), model()), model()
+    torch.nn.init.normal_(start.lm_head.weight, generator=noise)
+    weights = of_samples(data)
+    asked = arguments(
+        tmp_path, per_device_train_batch_size=batch, gradient_accumulation_steps=6 // batch
+    )
+    trainer = Weighted(
+        model=copy.deepcopy(start), args=asked, train_dataset=data, weights=weights, task=DPO()
+    )
+    trainer.train()
+    assert_same(trainer.model, plain(start, DPO(), data, weights))
+
+
 def test_evaluation_is_the_trainer_s_own(tmp_path):
     data, start = language(), model()
     rows = [{k: v[i] for k, v in data.columns.items()} for i in range(NUM)]
@@ -250,7 +274,6 @@ def test_what_would_train_on_something_else_is_refused(tmp_path):
         ({"weights": of_tokens(data), "by": "sampling"}, "tokens are not drawn one by one"),
         ({"args": arguments(tmp_path, label_smoothing_factor=0.1)}, "label_smoothing_factor"),
         ({"compute_loss_func": lambda *a, **k: None}, "compute_loss_func"),
-        ({"task": lambda m, b: None}, "give it a method mask"),
     ):
         with pytest.raises(ValueError, match=words):
             make(**changes)
@@ -259,15 +282,30 @@ def test_what_would_train_on_something_else_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match="negative"):
         make(weights=negative, by="sampling")
-    short = of_tokens(data)
-    with pytest.raises(ValueError, match="have one and do not count"):
-        make(weights=short, data_collator=_relabelled).train()
+
+    def bare(model, batch):
+        losses = NextToken()(model, batch)
+        return losses.values, losses.mask
+
+    with pytest.raises(ValueError, match=r"function .*give it a method mask"):
+        make(task=bare).train()
+    for collator, words in (
+        (_relabelled, "have one and do not count"),
+        (_cut, "weights are of tokens beyond"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            make(weights=of_tokens(data), data_collator=collator).train()
 
 
 def _relabelled(rows):
     batch = transformers.default_data_collator(rows)
     batch["labels"][:, 3:] = -100
     return batch
+
+
+def _cut(rows):
+    batch = transformers.default_data_collator(rows)
+    return {name: column[:, :3] for name, column in batch.items()}
 
 
 def test_domains_may_be_interleaved_by_their_shares():

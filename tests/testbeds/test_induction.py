@@ -7,12 +7,15 @@ from creode.data import Samples
 from creode.testbeds import Decoder
 from creode.testbeds.induction import (
     CONFIG,
+    PARTLY,
     PERIODS,
+    UNREPEATED,
     attention_patterns,
     bigrams,
     copies,
     head_scores,
     induction_decoder,
+    partly_repeated_chains,
     previous_token_threshold,
     repeated_chains,
     repeated_tokens,
@@ -47,6 +50,29 @@ def test_segments_of_a_chain_follow_its_transitions_and_repeat():
     assert set(steps) == {1, 5}
     assert steps.count(1) / len(steps) == pytest.approx(0.75, abs=4 * (0.19 / len(steps)) ** 0.5)
     assert len(set(data.columns["input_ids"][:, 0].tolist())) > size / 2
+
+
+def test_a_part_repeats_and_the_chain_goes_on():
+    """A chain that allows one successor of each token would repeat by itself: two are allowed."""
+    size, length = CONFIG.vocab_size, CONFIG.context_length
+    transitions = torch.zeros(size, size)
+    for token in range(size):
+        transitions[token, [(token + 1) % size, (token + 5) % size]] = torch.tensor([0.75, 0.25])
+    data = partly_repeated_chains(400, torch.Generator().manual_seed(0), transitions)
+    columns = data.columns
+    for ids, period, repeated in zip(
+        columns["input_ids"], columns["period"].tolist(), columns["repeated"].tolist(), strict=True
+    ):
+        assert PARTLY[0] <= period <= PARTLY[1]
+        assert 0 <= repeated <= length - period
+        end = period + repeated
+        assert torch.equal(ids[period:end], ids[:repeated])
+        steps = set(((ids[1:] - ids[:-1]) % size)[: period - 1].tolist())
+        steps |= set(((ids[1:] - ids[:-1]) % size)[end:].tolist())
+        assert steps <= {1, 5}
+    none = float((columns["repeated"] == 0).double().mean())
+    assert abs(none - UNREPEATED) < 0.1  # some round to none
+    assert int((columns["repeated"] + columns["period"]).max()) == length
 
 
 def test_bigrams_are_a_chain_with_something_to_learn():

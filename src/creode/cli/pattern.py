@@ -65,6 +65,8 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     from creode.training import TrainingConfig
     from creode.viewer import write_writing_report
 
+    if explanation and not seeds:
+        raise ValueError("--explanation gets an arm of the proof; give --verify SEEDS as well.")
     constraint = Convex(
         least_effective=least_effective, most=most, measure=one_of(measure, "norm", "entropy")
     )

@@ -1,5 +1,6 @@
 """Patterning: choose data that make a model learn what is wanted; prove it by retraining."""
 
+from creode.patterning.mode_targets import mode_response
 from creode.patterning.online import Steered, Steering, online
 from creode.patterning.pattern import Pattern, UnresolvedError, pattern
 from creode.patterning.proof import verify
@@ -24,6 +25,7 @@ __all__ = [
     "TrainerWeights",
     "UnresolvedError",
     "load_weights",
+    "mode_response",
     "online",
     "pattern",
     "swap_negative",

@@ -34,13 +34,16 @@ TOGETHER = "together"
 KNOTS = (5, 35, 65, 95)  # percentiles
 NUM_FOLDS = 10
 MOST_LABELS = 100
+ROUNDING = 1e-9  # a spread of weights that is none
 
 
 class Explanations(NamedTuple):
     """Weights fitted by trivial features, and what they would do.
 
-    reading: by explanation `r2`; by explanation and observable `predicted`, `predicted_se`, `p`,
-    cross-fitted, and `beyond`, `beyond_se`: what the weights themselves do besides.
+    reading: by explanation `r2`, and `scale`, how many times their change from 1 would have to be
+    as large to be of the weights' size (NaN where they do not differ); by explanation and
+    observable `predicted`, `predicted_se`, `p`, cross-fitted, and `beyond`, `beyond_se`: what the
+    weights themselves do besides.
     """
 
     fitted: dict[str, Array]  # ρ̂ (N,) by explanation
@@ -97,15 +100,18 @@ def explain(
     sample = np.nonzero(found.mask)[0]
     own = found.judged([one - now for one in by_fold])
     parts = []
-    for each in columns.values():
+    fitted = {name: _fitted(each, rho) for name, each in columns.items()}
+    for name, each in columns.items():
         replicates = found.judged([_fitted(each, one) - now for one in by_fold])
         told = estimate(replicates, "predicted")
         told["p"] = p_value(told["predicted"], told["predicted_se"], told["predicted_dof"])
         beyond = estimate(own - replicates, "beyond")
         told = told.merge(beyond).drop_vars(["predicted_dof", "beyond_dof"])
-        parts.append(told.assign(r2=_unseen_r2(each, rho, sample)))
+        spread = fitted[name].std()
+        scale = rho.std() / spread if spread > ROUNDING else np.nan
+        parts.append(told.assign(r2=_unseen_r2(each, rho, sample), scale=scale))
     reading = xr.concat(parts, xr.Variable("explanation", list(columns)))
-    return Explanations({name: _fitted(each, rho) for name, each in columns.items()}, reading)
+    return Explanations(fitted, reading)
 
 
 def _columns(name: str, values: ArrayLike, count: int) -> Array:

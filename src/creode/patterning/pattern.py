@@ -18,22 +18,30 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from creode.diagnostics.excess import posterior_dataset
 from creode.generalization.shift import named_observables
 from creode.patterning.effects import Effects, Units, effects
 from creode.patterning.explanations import explain, trivial_features
+from creode.patterning.mode_targets import (
+    Combination,
+    Parts,
+    by_component,
+    component_effects,
+    named_combinations,
+    shared_provenance,
+)
 from creode.patterning.singular import refuse_singular
 from creode.patterning.solvers import Convex, MinimumNorm, OutOfReachError
 from creode.patterning.token_weights import TokenWeights
 from creode.patterning.weights import SampleWeights
 from creode.response.provenance import PROVENANCE
-from creode.response.replicates import Observable
+from creode.response.replicates import LOSS, Observable
+from creode.response.susceptibility import Draws, one_tree
 from creode.response.uncertainty import estimate, p_value
 from creode.version import __version__
 
@@ -59,8 +67,9 @@ class Pattern:
     `predicted_se`, `p`, cross-fitted, and `fitted`, what the draws they were made from say, all in
     the unit of the observable; attributes say what made them. ok, reasons: of the draws.
     explained: by explanation the same `predicted`, `predicted_se`, `p` of the weights that length,
-    loss level, or another feature alone would give, `r2`, how much of these weights they are, and
-    `beyond`, `beyond_se`, what these weights do besides. explanations: those weights, by name.
+    loss level, or another feature alone would give, `r2`, how much of these weights they are,
+    `scale`, how many times smaller, and `beyond`, `beyond_se`, what these weights do besides.
+    explanations: those weights, by name.
     """
 
     weights: SampleWeights | TokenWeights
@@ -69,8 +78,8 @@ class Pattern:
     explanations: Mapping[str, SampleWeights | TokenWeights]
 
 
-def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
-    draws: xr.DataTree,
+def pattern(  # noqa: PLR0913 - beyond the contract's three, each a choice of its own
+    draws: Draws,
     target: Mapping[str, float],
     constraint: Constraint | None = None,
     *,
@@ -79,6 +88,7 @@ def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
     around: SampleWeights | TokenWeights | None = None,
     keep: Sequence[str] = (),
     observables: Sequence[str] | Mapping[str, Observable] | None = None,
+    of: str = LOSS,
     groups: ArrayLike | None = None,
     sample_ids: Sequence[str] | None = None,
     features: Mapping[str, ArrayLike] | None = None,
@@ -86,7 +96,8 @@ def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
     """Weights of mean 1 on the samples, or tokens, of a probe that move observables as wanted.
 
     Args:
-        draws: one posterior's tree.
+        draws: one posterior's tree; or a study's, or trees by component, in which observables are
+            the components' φ_C, by the component's name.
         target: the wanted change of each named observable, in its unit (a mean loss: nats).
         constraint: `Convex` (the default): weights not negative, with a least share of effective
             samples; or `MinimumNorm`: the pseudo-inverse, with a ridge chosen by cross-validation.
@@ -96,7 +107,9 @@ def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
             `creode.tasks.Weighted` losses; the target is a change from there. None: all equal.
         keep: observables that are to stay where they are.
         observables: those that are known here, as of `creode.shift`; all recorded ones. Those that
-            are neither in `target` nor in `keep` are watched.
+            are neither in `target` nor in `keep` are watched. With draws by component: components,
+            or combinations of them, such as a mode's response (`mode_response`); each alone.
+        of: with draws by component, φ: "loss", or another observable recorded in each of them.
         groups: a label a sample (N,), such as its domain, or a token (N, T): those of a group weigh
             alike.
         sample_ids: names (N,) of samples for the file; their positions if not given.
@@ -113,8 +126,14 @@ def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
         SingularResponseError: observables answer to the data alike, and are to move apart.
         UnresolvedError: the draws are too few.
     """
-    known = _known(draws, target, keep, observables)
-    found = effects(draws, on, known, units)
+    _check_target(target, keep)
+    one, known = _known(draws, target, keep, observables, of)
+    if isinstance(known, _Components):
+        found = component_effects(known.parts, on, known.combinations, of, units)
+        made_by = shared_provenance(known.parts, of)
+    else:
+        found = effects(one, on, known, units)
+        made_by = {name: one.attrs[name] for name in PROVENANCE if name in one.attrs}
     wanted = np.array([float(target.get(name, 0.0)) for name in found.names])
     aimed = np.array([name in target or name in keep for name in found.names])
     member, labels = _grouped(groups, found)
@@ -128,7 +147,7 @@ def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
     r = given.solve(constraint, np.ones(found.replicates.shape[:2], bool))
     rho = 1 + r[member]
     _refuse_few(rho)
-    known_of_units: dict[str, NDArray[Any]] = dict(trivial_features(draws, on, units))
+    known_of_units: dict[str, NDArray[Any]] = dict(trivial_features(one, on, units))
     for name, values in (features or {}).items():
         known_of_units[name] = found.by_unit(f"features of {name!r}", values)
     folds = [1 + one[member] for one in by_fold]
@@ -139,8 +158,7 @@ def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
         ok=found.ok,
         reasons=found.reasons,
     )
-    made_by = posterior_dataset(draws).attrs
-    effect.attrs = {name: made_by[name] for name in PROVENANCE if name in made_by} | {
+    effect.attrs = made_by | {
         "on": on, "units": units, "constraint": repr(constraint), "num_groups": len(labels),
         "creode_version": __version__,
     }  # fmt: skip
@@ -166,13 +184,7 @@ def pattern(  # noqa: PLR0913 - what is weighed may be told in four ways
     )
 
 
-def _known(
-    draws: xr.DataTree,
-    target: Mapping[str, float],
-    keep: Sequence[str],
-    observables: Sequence[str] | Mapping[str, Observable] | None,
-) -> dict[str, Observable]:
-    """The observables by name, once the target fits them."""
+def _check_target(target: Mapping[str, float], keep: Sequence[str]) -> None:
     if isinstance(keep, str):
         raise ValueError(f"keep is a list of names, got {keep!r}.")
     if not target or not any(target.values()):
@@ -183,14 +195,50 @@ def _known(
     both = sorted(set(target) & set(keep))
     if both:
         raise ValueError(f"{both} are in target and in keep; say one of the two.")
-    known = named_observables(draws, observables)
+
+
+class _Components(NamedTuple):
+    """Observables that are combinations of what components answer."""
+
+    parts: Parts
+    combinations: dict[str, Combination]
+
+
+def _known(
+    draws: Draws,
+    target: Mapping[str, float],
+    keep: Sequence[str],
+    observables: Sequence[str] | Mapping[str, Observable] | None,
+    of: str,
+) -> tuple[xr.DataTree, _Components | dict[str, Observable]]:
+    """One posterior's draws, and the observables that are known, once the target fits them."""
+    parts = by_component(draws)
+    if parts is not None:
+        combinations = named_combinations(parts, observables)
+        _check_known(
+            combinations, target, keep,
+            "give combinations of components as observables={'name': {'l0h0': 1.0}}",
+        )  # fmt: skip
+        return next(iter(parts.values())), _Components(parts, combinations)
+    if of != LOSS:
+        raise ValueError(f"of={of!r} is for draws by component; name observables in target.")
+    tree = one_tree(draws)
+    known = named_observables(tree, observables)
+    _check_known(
+        known, target, keep,
+        "name probes in creode.sample(observables=...) to have their losses observed",
+    )  # fmt: skip
+    return tree, known
+
+
+def _check_known(
+    known: Mapping[str, Any], target: Mapping[str, float], keep: Sequence[str], advice: str
+) -> None:
     unknown = [name for name in (*target, *keep) if name not in known]
     if unknown:
         raise ValueError(
-            f"{unknown} are no observables of these draws, which have {sorted(known)}; name "
-            "probes in creode.sample(observables=...) to have their losses observed."
+            f"{unknown} are no observables of these draws, which have {sorted(known)}; {advice}."
         )
-    return known
 
 
 def _grouped(

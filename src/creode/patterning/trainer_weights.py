@@ -23,10 +23,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from creode.data import Samples
+from creode.data import Samples, as_samples
 from creode.patterning.token_weights import TokenWeights
 from creode.patterning.weights import SampleWeights
-from creode.tasks import NextToken, Task, as_losses
+from creode.tasks import Losses, NextToken, Task, as_losses
 from creode.training.loop import weighted_loss
 
 ROW = "creode_row"  # the column that says which sample of the data a row of a batch is
@@ -84,7 +84,9 @@ class TrainerWeights:
                 f"weights need a data set with positions, and {type(data).__name__} is a stream; "
                 "load it whole, or interleave domains by weights.probabilities()."
             )
-        self._weights.check_data(data if samples is None else samples)
+        samples = as_samples(data if samples is None else samples)
+        self._weights.check_data(samples)
+        self._columns = list(samples.columns)
         if len(data) != len(self._weights):
             raise ValueError(
                 f"train_dataset has {len(data)} rows and the weights are of {len(self._weights)} "
@@ -107,12 +109,6 @@ class TrainerWeights:
                 "label_smoothing_factor and compute_loss_func are another loss than the weighted "
                 "one of the task; leave them out, or give that loss as task."
             )
-        if trainer.args.gradient_accumulation_steps > 1 and not hasattr(self._task, "mask"):
-            raise ValueError(
-                f"{type(self._task).__name__} does not say which units of a batch count before the "
-                "model is asked, so batches cannot be added up; give it a method mask(batch), or "
-                "set gradient_accumulation_steps to 1."
-            )
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], *args: Any, **options: Any
@@ -124,6 +120,12 @@ class TrainerWeights:
             raise ValueError("the weighted loss of training comes without outputs.")
         batch = {name: column for name, column in inputs.items() if name != ROW}
         losses = as_losses(self._task(model, batch))
+        if self._units is not None and not hasattr(self._task, "mask") and not _one_each(losses):
+            raise ValueError(
+                f"{type(self._task).__name__} does not say which units of a batch count before the "
+                "model is asked, so the batches of a step cannot be added up; give it a method "
+                "mask(batch), or set gradient_accumulation_steps to 1."
+            )
         rho = _fitted(self._rho[inputs[ROW].cpu()], losses.values.shape)
         processes: int = self.accelerator.num_processes  # type: ignore[attr-defined]
         return processes * weighted_loss(losses, rho.to(losses.values.device), self._units)
@@ -131,9 +133,17 @@ class TrainerWeights:
     def get_batch_samples(self, *args: Any, **options: Any) -> Any:
         """The Trainer's own; the units that count in the batches of the step are added up."""
         batches, items = super().get_batch_samples(*args, **options)  # type: ignore[misc]
-        if batches and ROW in batches[0] and hasattr(self._task, "mask"):
-            own = sum(self._task.mask(_without_row(batch)).sum() for batch in batches)
-            self._units = self.accelerator.gather(own).sum()  # type: ignore[attr-defined]
+        if batches and ROW in batches[0]:
+            accelerator = self.accelerator  # type: ignore[attr-defined]
+            known = hasattr(self._task, "mask")
+            own = sum(
+                self._task.mask(_without_row(batch)).sum()
+                if known
+                else torch.ones_like(batch[ROW]).sum()
+                for batch in batches
+            )
+            alone = len(batches) == 1 and accelerator.num_processes == 1
+            self._units = None if alone and not known else accelerator.gather(own).sum()
         return batches, items
 
     def _get_train_sampler(self, *args: Any, **options: Any) -> Any:
@@ -144,8 +154,9 @@ class TrainerWeights:
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()  # type: ignore[misc]
+        kept = [*self._columns, ROW]  # the task may read what the model is not shown
         if ROW not in self._signature_columns:
-            self._signature_columns: list[str] = [*self._signature_columns, ROW]
+            self._signature_columns: list[str] = [*self._signature_columns, *kept]
 
 
 class _Rows(torch.utils.data.Dataset[dict[str, Tensor]]):
@@ -187,6 +198,10 @@ class _Collator:
         batch = self.inner([_without_row(item) for item in items])
         batch[ROW] = torch.tensor([item[ROW] for item in items])
         return batch
+
+
+def _one_each(losses: Losses) -> bool:
+    return losses.mask.ndim == 1 and bool(losses.mask.all())
 
 
 def _without_row(columns: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ SHIFT = (
     "first", "first_se", "p", "second", "second_se", "valid_to", "valid_to_low", "valid_to_high",
 )  # fmt: skip
 EFFECT = ("wanted", "predicted", "predicted_se", "p", "fitted")
-EXPLAINED = ("r2", "predicted", "predicted_se", "p", "beyond", "beyond_se")
+EXPLAINED = ("r2", "scale", "predicted", "predicted_se", "p", "beyond", "beyond_se")
 
 
 def one_posterior(path: Path, component: str | None, checkpoint: int | None) -> xr.DataTree:

@@ -40,10 +40,6 @@ class Classification:
         values = cross_entropy(logits, labels)
         return Losses(values, values.new_ones(values.shape).bool())
 
-    def mask(self, batch: Batch) -> Tensor:
-        """Which losses of the batch count, (B,): all do."""
-        return torch.ones_like(batch[_first(LABELS, batch)], dtype=torch.bool)
-
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """The model's logits, (B, K).
 

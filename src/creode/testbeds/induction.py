@@ -37,6 +37,8 @@ CONFIG = DecoderConfig(
     init_std=0.1,
 )
 PERIODS = (10, 16)  # shortest and longest segment that is repeated
+PARTLY = (6, 16)  # the same, where sequences repeat in part
+UNREPEATED = 0.3  # share of these that do not repeat at all
 PREFIX_MATCHING = 0.5  # from which on a head is an induction head: most of its attention
 SHARPNESS = 1.0  # of bigrams: the next token of a chain then has about 3 nats of log 32 = 3.5
 OF_UNIFORM = 2.0  # times what uniform attention scores, from which on one is a previous-token head
@@ -122,7 +124,7 @@ def repeated_tokens(num: int, generator: torch.Generator) -> Samples:
     The length of the segment differs between sequences (column `period`), so that positions alone
     do not tell what comes next.
     """
-    period = _periods(num, generator)
+    period = _periods(num, generator, PERIODS)
     segment = torch.rand(num, CONFIG.vocab_size, generator=generator).argsort(1)
     return _repeated(segment, period, "repeated tokens")
 
@@ -135,21 +137,48 @@ def repeated_chains(num: int, generator: torch.Generator, transitions: Tensor) -
         generator: of the segments and their lengths.
         transitions: (V, V), P(column follows row); the first token of a segment is any.
     """
-    period = _periods(num, generator)
-    tokens = [torch.randint(CONFIG.vocab_size, (num,), generator=generator)]
-    for _ in range(PERIODS[1] - 1):
-        tokens.append(torch.multinomial(transitions[tokens[-1]], 1, generator=generator)[:, 0])
-    return _repeated(torch.stack(tokens, 1), period, "repeated segments of a Markov chain")
+    period = _periods(num, generator, PERIODS)
+    segment = _chains(num, PERIODS[1], generator, transitions)
+    return _repeated(segment, period, "repeated segments of a Markov chain")
 
 
-def bigrams(generator: torch.Generator) -> Tensor:
-    """Transitions (V, V) of a random Markov chain: softmax of `SHARPNESS` times normal numbers."""
+def partly_repeated_chains(num: int, generator: torch.Generator, transitions: Tensor) -> Samples:
+    """Sequences (N, T) of a Markov chain whose first segment is repeated for a while, or not.
+
+    After the segment come `repeated` tokens (a column, N) that repeat it, then the chain goes on.
+    `UNREPEATED` of the sequences have none, the others anything up to their whole rest.
+    Arguments are as of repeated_chains.
+    """
+    length = CONFIG.context_length
+    ids = _chains(num, length, generator, transitions)
+    period = _periods(num, generator, PARTLY)
+    share = (torch.rand(num, generator=generator) - UNREPEATED).clamp(min=0) / (1 - UNREPEATED)
+    repeated = (share * (length - period)).round().long()
+    place = torch.arange(length).expand(num, length)
+    repeats = place < (period + repeated)[:, None]
+    ids = ids.gather(1, torch.where(repeats, place % period[:, None], place))
+    return Samples(
+        columns={"input_ids": ids, "period": period, "repeated": repeated},
+        source="partly repeated segments of a Markov chain",
+    )
+
+
+def bigrams(generator: torch.Generator, sharpness: float = SHARPNESS) -> Tensor:
+    """Transitions (V, V) of a random Markov chain: softmax of `sharpness` times normal numbers."""
     size = CONFIG.vocab_size
-    return (SHARPNESS * torch.randn(size, size, generator=generator)).softmax(-1)
+    return (sharpness * torch.randn(size, size, generator=generator)).softmax(-1)
 
 
-def _periods(num: int, generator: torch.Generator) -> Tensor:
-    low, high = PERIODS
+def _chains(num: int, length: int, generator: torch.Generator, transitions: Tensor) -> Tensor:
+    """Tokens (N, length) of a Markov chain that begins anywhere."""
+    tokens = [torch.randint(CONFIG.vocab_size, (num,), generator=generator)]
+    for _ in range(length - 1):
+        tokens.append(torch.multinomial(transitions[tokens[-1]], 1, generator=generator)[:, 0])
+    return torch.stack(tokens, 1)
+
+
+def _periods(num: int, generator: torch.Generator, between: tuple[int, int]) -> Tensor:
+    low, high = between
     return torch.randint(low, high + 1, (num,), generator=generator)
 
 

@@ -94,8 +94,7 @@ def chapters(report: LoopReport) -> dict[str, str]:
         "development": f"In the order in which {percent(report.level)} of the fall was done: "
         f"{order}.",
         "stages": "The learning coefficient λ̂ says how complex the solution is that training has "
-        "found: it climbs while structure forms. "
-        + _told_apart(len(stages)),
+        "found: it climbs while structure forms. " + _told_apart(len(stages)),
         "response": f"{significant} of {response['chi'].size} pairs of a part of the model and a "
         "kind of text are told from chance.",
         "attribution": f"creode draws many sets of weights near the trained ones, and looks which "

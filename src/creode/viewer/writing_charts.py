@@ -184,7 +184,7 @@ def _along(names: Sequence[str], rows: Sequence[Row]) -> Figure:
     scale = alt.Scale(zero=False, nice=True)
     y = alt.Y("value:Q", title="loss, nats", scale=scale, axis=y_axis(5))
     colour = alt.Color("arm:N", scale=_arm_colours(arms), sort=arms,
-                       legend=name_legend(arms, columns=len(arms)))  # fmt: skip
+                       legend=name_legend(arms, columns=len(arms), symbolOpacity=1))  # fmt: skip
     base = alt.Chart().transform_filter("datum.step > 0")
     low = alt.Y("low:Q", title="loss, nats", scale=scale)
     level = base.transform_filter("isValid(datum.level)").transform_aggregate(level="min(level)")
