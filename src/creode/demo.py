@@ -83,7 +83,7 @@ QUICK: dict[str, Any] = {
         "checkpoints": [0, 20, 40, 60, 75, 95, 120, 155, 200],
     },
     "sampling": SAMPLING | {"draws": 40, "steps_per_draw": 3, "batch_size": 8, "limit": 128},
-    "development": YOUNG | {"checkpoints": [60, 75, 95, 120, 155, 200]},
+    "development": YOUNG | {"localization": 1e4, "checkpoints": [60, 75, 95, 120, 155, 200]},
     "response": {"localization": 5e3, "draws": 60},
     "weights": {"directions": ["hasten"], "draws": 50},
     "proof": {"seeds": 3, "checkpoints": 10},
