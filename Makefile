@@ -17,7 +17,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[hf,map,opt,viz,dev]"
 	@touch $@
 
-demo: $(INSTALLED)  ## Train a small decoder, read it, open the report
+demo: $(INSTALLED)  ## Train a small decoder, read it, choose its data anew, train again, report
 	$(BIN)/creode demo --out runs/demo
 
 test: $(INSTALLED) browser  ## The tests, without the slow ones

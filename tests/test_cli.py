@@ -16,7 +16,7 @@ from creode.cli import app, console
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
     "attribute", "calibrate", "components", "demo", "develop", "llc", "pattern",
-    "plan", "rerun", "respond", "shift", "train", "view",
+    "plan", "rerun", "respond", "run", "shift", "train", "view",
 )  # fmt: skip
 
 
@@ -210,6 +210,9 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
     assert effects["logs"]["wanted"] == pytest.approx(wish)
     assert effects["loss"]["wanted"] is None
     assert "64 samples" in made.stderr
+    page = (tmp_path / "weights.html").read_text()
+    assert "Weights to lower logs" in page
+    assert "arms_over_seeds" not in page
     explained = effects["logs"]["explanations"]
     assert set(explained) == {"length", "loss", "domain", "together"}
     assert explained["length"]["r2"] == 0  # packed: all of one length
@@ -238,6 +241,7 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
     assert arms["own"]["achieved"] == pytest.approx(arms["loss"]["achieved"])
     assert len(list((tmp_path / "weights.proof").glob("*-*.json"))) == 6
     assert "over permuted" in run(*proof).stdout
+    assert "arms_over_seeds" in (tmp_path / "weights.html").read_text()
     beside = run(*proof, "--explanation", "domain")
     assert beside.exit_code == 0, beside.output
     assert "Trained on with what explanations give" in beside.stdout
@@ -430,10 +434,93 @@ def test_importing_the_package_loads_nothing_heavy():
     assert not {"torch", "xarray", "pydantic"} & set(result.stdout.split())
 
 
+def test_a_study_of_one_reading_runs_from_its_file(run, tmp_path):
+    assert run(*TRAIN).exit_code == 0
+    assert run(*LLC).exit_code == 0
+    record = json.loads((tmp_path / "run/run.json").read_text())["config"]["study"]
+    (tmp_path / "again.json").write_text(json.dumps(record))
+    repeated = run("run", "again.json", "--json")
+    assert repeated.exit_code == 0, repeated.output
+    assert json.loads(repeated.stdout) == json.loads((tmp_path / "run/llc.json").read_text())
+    assert (tmp_path / "again/report.html").is_file()
+
+
+TINY_LOOP = """
+behaviour: logs
+data: {source: "corpus:brackets,logs", length: 16, limit: 64}
+probes:
+  logs: {source: corpus:logs, split: test, length: 16, limit: 4}
+  brackets: {source: corpus:brackets, split: test, length: 16, limit: 4}
+decoder: {layers: 1, width: 8, heads: 2}
+training: {steps: 40, batch_size: 8, learning_rate: 1.0e-2, checkpoints: [0, 10, 20, 25, 30, 40]}
+sampling:
+  sampler: {name: baoab, step_size: 6.0e-3, friction: 60}
+  nbeta: 100
+  localization: 3000
+  chains: 2
+  draws: 20
+  burnin: 10
+  steps_per_draw: 1
+  batch_size: 8
+  execution: {mode: sequential}
+weights: {draws: 150, steps_per_draw: 2}
+proof: {seeds: 2, checkpoints: 4}
+"""
+
+
+def test_a_loop_is_planned_and_checked_before_it_runs(run, tmp_path):
+    (tmp_path / "study.yaml").write_text(TINY_LOOP)
+    planned = run("plan", "study.yaml", "--json")
+    assert planned.exit_code == 0, planned.output
+    stages = {one["stage"]: one for one in json.loads(planned.stdout)}
+    units = {name: one["units"] for name, one in stages.items()}
+    assert units == {"model": 1, "development": 6, "response": 2, "weights": 1, "proof": 10}
+    assert all(one["seconds"] > 0 and one["disk_bytes"] > 0 for one in stages.values())
+    for wrong, message in (
+        (TINY_LOOP + "epochs: 3", "epochs: Extra inputs are not permitted"),
+        (TINY_LOOP.replace("behaviour: logs", "behaviour: poems"), "is none of the probes"),
+        (TINY_LOOP.replace("batch_size: 8, l", "batchsize: 8, l"), "training: batchsize: Extra"),
+        (TINY_LOOP.replace("behaviour: logs", ""), "model: Field required"),  # of one reading
+        ("- 3", "holds no fields of a study"),
+    ):
+        (tmp_path / "wrong.yaml").write_text(wrong)
+        result = run("run", "wrong.yaml")
+        assert result.exit_code == 1, wrong
+        assert message in " ".join(result.stderr.split())
+        assert "Traceback" not in result.output
+        assert not (tmp_path / "wrong/model").exists()
+
+
 @pytest.mark.slow
-def test_the_quick_demo_runs(run, tmp_path):
+def test_a_loop_runs_from_its_file_and_is_viewed_again(run, tmp_path):
+    (tmp_path / "study.yaml").write_text(TINY_LOOP)
+    made = run("run", "study.yaml", "--json")
+    assert made.exit_code == 0, made.output
+    assert "5/5" in made.stderr
+    records = json.loads(made.stdout)
+    assert {one["observable"] for one in records["proof"]} >= {"logs", "brackets"}
+    assert json.loads((tmp_path / "study/loop.json").read_text()) == records
+    page = (tmp_path / "study/report.html").read_text()
+    shown = run("view", "study", "--no-open", "--charts", "charts")
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.split()[-1] == "study/report.html"
+    assert (tmp_path / "study/report.html").read_text() == page
+    assert (tmp_path / "charts/arms_over_seeds.png").is_file()
+    table = run("run", "study.yaml")
+    assert "What formed when" in table.stdout
+    assert run("run", "study.yaml", "--strict").exit_code == 1  # 2 chains of 20 draws
+
+
+@pytest.mark.slow
+def test_the_quick_demo_runs_and_its_study_repeats_it(run, tmp_path):
     result = run("demo", "--quick", "--no-open", "--out", "demo", "--json")
     assert result.exit_code == 0, result.output
     records = json.loads(result.stdout)
-    assert sum(record["ok"] for record in records) > len(records) / 2
-    assert (tmp_path / "demo/llc/report.html").exists()
+    told = [one for name in ("stages", "response", "weights", "proof") for one in records[name]]
+    assert all(one["ok"] for one in told), [one["reasons"] for one in told]
+    (hasten,) = (one for one in records["proof"] if one["observable"] == "dialogue")
+    assert hasten["gap_high"] < 0
+    assert records["by_domain"][0]["domain"] == "dialogue"
+    assert (tmp_path / "demo/report.html").exists()
+    again = run("run", "demo/study.yaml", "--out", "demo", "--json")
+    assert json.loads(again.stdout) == records

@@ -1,71 +1,90 @@
-"""The demo: a small decoder trained on the embedded corpus, and what is read of it.
+"""The demo: the whole loop on the embedded corpus, with one kind of text as the behaviour.
 
-Here: its sizes and settings, full and quick.
-Not here: training (training/), sampling and readings (study/), the command (cli/).
+Here: its sizes and settings, full and quick, as the study that `creode run` repeats.
+Not here: the loop (study/loop.py), the command (cli/).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from creode.data import load
-from creode.tasks import NextToken
-from creode.testbeds.decoder import Decoder, DecoderConfig
-from creode.training import OnStep, TrainingConfig, train
+if TYPE_CHECKING:
+    from creode.study.loop_config import LoopConfig
 
-DOMAINS = "corpus:code,docstrings,c,dialogue"
-LENGTH = 64  # tokens of a sequence
-CHECKPOINTS = (0, 60, 100, 150, 220, 330, 480, 700, 1000, 1250, 1500)  # training steps
+DOMAINS = ("code", "docstrings", "c", "dialogue")
+BEHAVIOUR = "dialogue"
+ABOUT = (
+    "A small language model, trained by the demo itself on four kinds of text: Python code, Python "
+    "docstrings, C headers, and dialogue. It reads and predicts one character at a time."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """Full: eleven checkpoints and every head, MLP and embedding. Quick: a narrower decoder."""
+    """Full: two layers of four heads, two directions. Quick: a narrower decoder, one direction."""
 
     quick: bool = False
     seed: int = 0
 
-    @property
-    def decoder(self) -> DecoderConfig:
-        """Two layers; bytes as tokens."""
-        return DecoderConfig(
-            vocab_size=257, d_model=16 if self.quick else 48, num_layers=2,
-            num_heads=2 if self.quick else 4,
-            context_length=LENGTH,
-        )  # fmt: skip
+    def loop(self) -> LoopConfig:
+        """The study."""
+        from creode.study.loop_config import LoopConfig
 
-    @property
-    def training(self) -> TrainingConfig:
-        """Long enough for structure beyond byte frequencies to form."""
-        return TrainingConfig(
-            steps=300 if self.quick else 1500, batch_size=32, learning_rate=3e-3,
-            schedule="cosine", warmup_steps=20, seed=self.seed,
-            checkpoints=(0, 100, 200, 300) if self.quick else CHECKPOINTS,
-        )  # fmt: skip
-
-    def study(self, models: Path) -> dict[str, Any]:
-        """What is read: λ̂ along training, and of every head, MLP and embedding at the end."""
-        return {
-            "model": str(models),
-            "checkpoints": "all",
-            "data": {"source": DOMAINS, "length": LENGTH, "limit": 512},
-            "components": ("full",),
-            "final_components": ("heads",) if self.quick else ("heads", "mlps", "embed"),
-            "sampler": {"name": "baoab", "step_size": 3e-3, "friction": 170.0},
-            "nbeta": 300.0,
-            "localization": 3e4,
-            "schedule": {
-                "chains": 4, "draws": 80, "burnin": 40, "steps_per_draw": 3, "batch_size": 16,
-                "seed": self.seed,
-            },
+        fields = QUICK if self.quick else FULL
+        length = fields["data"]["length"]
+        probes = {
+            name: {"source": f"corpus:{name}", "split": "test", "length": length,
+                   "limit": fields["probe_limit"]}
+            for name in DOMAINS
         }  # fmt: skip
+        rest = {name: value for name, value in fields.items() if name != "probe_limit"}
+        return LoopConfig.model_validate(
+            {
+                "title": f"How a small language model learned {BEHAVIOUR}",
+                "about": ABOUT,
+                "behaviour": BEHAVIOUR,
+                "probes": probes,
+                "seed": self.seed,
+                **rest,
+                "proof": rest["proof"]
+                | {"seeds": [self.seed + 1 + i for i in range(rest["proof"]["seeds"])]},
+            }
+        )
 
 
-def train_decoder(config: DemoConfig, out: Path, on_step: OnStep | None = None) -> Path:
-    """Train the demo's decoder, or what is missing of its training; the directory it lies in."""
-    samples = load(DOMAINS, tokenizer="bytes", length=LENGTH, limit=4096)
-    model = Decoder(config.decoder, seed=config.seed)
-    train(model, NextToken(), samples, config.training, out=out, on_step=on_step)
-    return out
+SOURCE = f"corpus:{','.join(DOMAINS)}"
+SAMPLING: dict[str, Any] = {
+    "sampler": {"name": "baoab", "step_size": 6e-3, "friction": 60.0},
+    "nbeta": 300.0, "localization": 3e3, "chains": 4, "burnin": 50, "batch_size": 16,
+    "execution": {"mode": "sequential"},
+}  # fmt: skip
+YOUNG = {"nbeta": 100.0, "localization": 5e3}  # at nβ 300 the loss still falls around some of them
+FULL: dict[str, Any] = {
+    "data": {"source": SOURCE, "length": 48, "limit": 768},
+    "probe_limit": 16,
+    "decoder": {"layers": 2, "width": 32, "heads": 4},
+    "training": {
+        "steps": 500, "batch_size": 16, "learning_rate": 3e-3, "warmup_steps": 20,
+        "checkpoints": [0, 20, 40, 60, 80, 120, 170, 230, 300, 390, 500],
+    },
+    "sampling": SAMPLING | {"draws": 40, "steps_per_draw": 4, "limit": 256},
+    "development": YOUNG | {"checkpoints": [40, 60, 80, 120, 170, 230, 300, 390, 500]},
+    "response": {"localization": 5e3, "draws": 80},
+    "weights": {"draws": 70},
+    "proof": {"seeds": 3, "checkpoints": 20},
+}  # fmt: skip
+QUICK: dict[str, Any] = {
+    "data": {"source": SOURCE, "length": 32, "limit": 256},
+    "probe_limit": 12,
+    "decoder": {"layers": 1, "width": 16, "heads": 2},
+    "training": {
+        "steps": 200, "batch_size": 16, "learning_rate": 6e-3, "warmup_steps": 10,
+        "checkpoints": [0, 20, 40, 60, 75, 95, 120, 155, 200],
+    },
+    "sampling": SAMPLING | {"draws": 40, "steps_per_draw": 3, "batch_size": 8, "limit": 128},
+    "development": YOUNG | {"localization": 1e4, "checkpoints": [60, 75, 95, 120, 155, 200]},
+    "response": {"localization": 5e3, "draws": 60},
+    "weights": {"directions": ["hasten"], "draws": 50},
+    "proof": {"seeds": 3, "checkpoints": 10},
+}  # fmt: skip

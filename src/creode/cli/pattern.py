@@ -57,12 +57,17 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     as_json: JsonOpt = False,
     strict: StrictOpt = False,
 ) -> None:
-    """Choose weights on the training samples for a wanted change; prove it by training on."""
+    """Choose weights on the training samples for a wanted change; prove it by training on.
+
+    A page beside the weights, of the same name, shows them with their text, and the proof.
+    """
     from creode.patterning import Convex, SampleWeights
     from creode.patterning import pattern as choose
     from creode.study.retraining import proof_records, retrain
+    from creode.study.weights_page import weights_report
     from creode.study.writing import domains_of, effect_records, one_posterior
     from creode.training import TrainingConfig
+    from creode.viewer import write_writing_report
 
     if explanation and not seeds:
         raise ValueError("--explanation gets an arm of the proof; give --verify SEEDS as well.")
@@ -75,8 +80,9 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
             f"the samples of {on!r} carry no domains, as those of corpus:… or of principles do; "
             "leave out --by-domain."
         )
+    wanted, trained = numbers("target", target), {}
     made = choose(
-        one_posterior(directory, component, checkpoint), numbers("target", target), constraint,
+        one_posterior(directory, component, checkpoint), wanted, constraint,
         on=on, units=one_of(units, "sample", "token"), keep=keep or [],
         features={} if domains is None else {"domain": domains},
         groups=domains if by_domain else None,
@@ -91,7 +97,7 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     if by_domain and isinstance(weights, SampleWeights):
         shares = weights.probabilities().items()
         console.note("shares: " + ", ".join(f"{name} {share:.3f}" for name, share in shares))
-    records = effect_records(made)
+    records, proof = effect_records(made), None
     tables = [effect_table(records), explanation_table(records)]
     if seeds:
         training = TrainingConfig(
@@ -105,9 +111,15 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
             )  # fmt: skip
         records = proof_records(proof)
         tables = [tables[1], proof_table(records), *explained_tables(records)]
+        trained = {"steps": steps, "learning_rate": learning_rate, "batch_size": batch_size}
     if as_json:
         typer.echo(json.dumps(records, indent=1))
     else:
         for table in tables:
             console.show(table)
+    asked = {"constraint": repr(constraint), "keep": keep or [], "seeds": seeds}
+    report = weights_report(
+        directory, made, on=on, target=wanted, proof=proof, config=asked | trained
+    )
+    console.note(f"report: {write_writing_report(report, out.with_suffix('.html'))}")
     warn_of_doubt(records, strict=strict)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from creode.cli import console
 from creode.cli.app import app, reported
+from creode.cli.loop_show import stages_cost_table
 from creode.cli.options import (
     BatchSizeOpt,
     BudgetOpt,
@@ -49,7 +52,10 @@ from creode.cli.options import (
 @reported
 def plan(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     model: Annotated[
-        str, typer.Argument(help="A model, as for `creode llc`; or a run directory, to plan again.")
+        str,
+        typer.Argument(
+            help="A model, as for `creode llc`; a run directory, to plan again; or a STUDY.yaml."
+        ),
     ],
     data: Annotated[
         str | None, typer.Option(help="Data, as for `creode llc`; not for a run directory.")
@@ -101,6 +107,9 @@ def plan(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     from creode.store import Store
     from creode.study import StudyConfig, plan_study
 
+    if data is None and Path(model).suffix in (".yaml", ".yml", ".json"):
+        _plan_file(Path(model), as_json=as_json)
+        return
     if data is None:
         with Store.open(model, mode="read") as store:
             config = store.config.get("study")
@@ -109,7 +118,28 @@ def plan(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     else:
         config = study_of(locals()) | {"observables": tuple(observable or [])}
     cost = plan_study(StudyConfig.model_validate(config))
+    _tell(asdict(cost), console.cost_table(asdict(cost)), as_json=as_json)
+
+
+def _plan_file(study: Path, *, as_json: bool) -> None:
+    """The cost of what `creode run` would do with a file."""
+    from dataclasses import asdict
+
+    from creode.study import StudyConfig, plan_study
+    from creode.study.loop_config import LoopConfig, load_fields
+    from creode.study.loop_plan import plan_loop
+
+    fields = load_fields(study)
+    if "behaviour" not in fields:
+        cost = asdict(plan_study(StudyConfig.model_validate(fields)))
+        _tell(cost, console.cost_table(cost), as_json=as_json)
+        return
+    stages = [asdict(one) for one in plan_loop(LoopConfig.model_validate(fields))]
+    _tell(stages, stages_cost_table(stages), as_json=as_json)
+
+
+def _tell(cost: Any, table: Table, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(asdict(cost), indent=1))
+        typer.echo(json.dumps(cost, indent=1))
     else:
-        console.show(console.cost_table(asdict(cost)))
+        console.show(table)

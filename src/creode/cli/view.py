@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from creode.cli.app import app, reported
 from creode.cli.options import OpenOpt
+
+if TYPE_CHECKING:
+    from creode.study import Conclusion
+    from creode.study.loop_conclusion import LoopConclusion
 
 
 @app.command(epilog="Example: creode view runs/llc")
@@ -21,12 +25,17 @@ def view(
         Path | None, typer.Option(help="Also export every chart there as PNG and SVG.")
     ] = None,
 ) -> None:
-    """Write the report of a run, one page that needs no network, and open it."""
+    """Write the report of a run or a loop, one page that needs no network, and open it."""
     from creode.study import conclusions
+    from creode.study.loop import STUDY_FILE, Loop
+    from creode.study.loop_conclusion import LoopConclusion
 
-    found = conclusions(directory)
+    if (directory / STUDY_FILE).is_file():
+        found: Conclusion | LoopConclusion = LoopConclusion(Loop.open(directory))
+    else:
+        found = conclusions(directory)
     report = found.report()
-    page = found.write_report(report)
+    page = found.write_report()
     if charts is not None:
         from creode.viewer import export_charts
 

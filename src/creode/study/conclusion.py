@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from creode.viewer import Report, ResponseReport
 
 DATA = "data"
+REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -94,29 +95,37 @@ class Conclusion(ABC):
         """Write the report, the run's unless one is given, as `report.html` into the directory."""
         from creode.viewer import Report, write_report, write_response_report
 
-        page = self.path / "report.html"
+        page = self.path / REPORT_FILE
         shown = self.report() if report is None else report
         if isinstance(shown, Report):
             return write_report(shown, page)
         return write_response_report(shown, page)
 
     def _write_json(self, name: str, content: Any) -> Path:
-        target = self.path / name
-        partial = target.with_suffix(".partial")
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        return partial.replace(target)
+        return write_json(self.path / name, content)
 
     def _write_zarr(self, name: str, content: xr.Dataset) -> None:
-        target = self.path / name
-        partial = target.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        plain = content.copy()
-        texts = [name for name, values in plain.variables.items() if values.dtype.kind == "U"]
-        for text in texts:  # zarr v3 specifies strings of any length only
-            plain[text] = plain[text].astype(object)
-        plain.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
+        write_zarr(self.path / name, content)
+
+
+def write_json(target: Path, content: Any) -> Path:
+    """Write plain values, in the place of a file that is there once it is complete."""
+    partial = target.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return partial.replace(target)
+
+
+def write_zarr(target: Path, content: xr.Dataset) -> None:
+    """Write a table as zarr v3, in the place of one that is there once it is complete."""
+    partial = target.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    plain = content.copy()
+    texts = [name for name, values in plain.variables.items() if values.dtype.kind == "U"]
+    for text in texts:  # zarr v3 specifies strings of any length only
+        plain[text] = plain[text].astype(object)
+    plain.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
 
 
 def finite(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,11 +39,13 @@ def _as_tuple(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Fields that are checked, unknown ones refused, none changed afterwards."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DataConfig(_Strict):
+class DataConfig(Strict):
     """Where samples come from and how they become tokens; arguments of the loaders of `data`."""
 
     source: str
@@ -112,7 +114,7 @@ class SamplerConfig(BaseModel):
         return kind(**given)  # type: ignore[no-any-return]
 
 
-class StudyConfig(_Strict):
+class StudyConfig(Strict):
     """Readings of a model's parts along its checkpoints."""
 
     model: str  # a model's directory or hub id, or a directory of checkpoints

@@ -16,22 +16,31 @@ if _missing:
 
 from creode.viewer.development_report import DevelopmentReport  # noqa: E402 - after the check
 from creode.viewer.export import export_charts, export_sensitivity  # noqa: E402
+from creode.viewer.loop_page import write_loop_report  # noqa: E402
+from creode.viewer.loop_report import LoopReport  # noqa: E402
 from creode.viewer.page import write_report  # noqa: E402
 from creode.viewer.report import Report  # noqa: E402
 from creode.viewer.response_page import write_response_report  # noqa: E402
 from creode.viewer.response_report import InfluenceQuery, ResponseReport  # noqa: E402
 from creode.viewer.sensitivity import SensitivityReport  # noqa: E402
 from creode.viewer.sensitivity_page import write_sensitivity_report  # noqa: E402
+from creode.viewer.writing_page import write_writing_report  # noqa: E402
+from creode.viewer.writing_report import Writing, WritingReport  # noqa: E402
 
 __all__ = [
     "DevelopmentReport",
     "InfluenceQuery",
+    "LoopReport",
     "Report",
     "ResponseReport",
     "SensitivityReport",
+    "Writing",
+    "WritingReport",
     "export_charts",
     "export_sensitivity",
+    "write_loop_report",
     "write_report",
     "write_response_report",
     "write_sensitivity_report",
+    "write_writing_report",
 ]

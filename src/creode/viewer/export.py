@@ -18,6 +18,8 @@ from creode.components import slug
 from creode.viewer import development
 from creode.viewer.figure import Figure
 from creode.viewer.figures import chain_figures, figures, loss_rows
+from creode.viewer.loop_page import loop_datasets, loop_figures
+from creode.viewer.loop_report import LoopReport
 from creode.viewer.readings import OWN, Row, compared_steps, probe_readings, readings
 from creode.viewer.report import ReadingKey, Report
 from creode.viewer.response import loading_rows, mode_rows, response_rows, views
@@ -26,6 +28,9 @@ from creode.viewer.response_report import ResponseReport
 from creode.viewer.sensitivity import SensitivityReport, chart_rows, llc_over_settings
 from creode.viewer.theme import LIGHT, coloured, role
 from creode.viewer.traces import rows as trace_rows
+from creode.viewer.writing import datasets as writing_datasets
+from creode.viewer.writing_charts import writing_figures
+from creode.viewer.writing_report import WritingReport
 
 FORMATS = ("png", "svg")
 _WIDTH = 760  # px
@@ -38,7 +43,9 @@ Data = Mapping[str, Sequence[Row]]
 
 
 def export_charts(
-    report: Report | ResponseReport, directory: str | Path, formats: Sequence[str] = FORMATS
+    report: Report | ResponseReport | LoopReport | WritingReport,
+    directory: str | Path,
+    formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
     """Write every chart of the report into `directory`, one file a chart and format.
 
@@ -50,7 +57,15 @@ def export_charts(
     Raises:
         ValueError: a format that is neither png nor svg.
     """
-    stills = _stills(report) if isinstance(report, Report) else _response_stills(report)
+    if isinstance(report, LoopReport):
+        stills = _told_stills(loop_figures(report), loop_datasets(report))
+    elif isinstance(report, WritingReport):
+        figures_of_weights = writing_figures(report.writings)
+        stills = _told_stills(figures_of_weights, writing_datasets(report.writings))
+    elif isinstance(report, Report):
+        stills = _stills(report)
+    else:
+        stills = _response_stills(report)
     return _write(stills, directory, formats)
 
 
@@ -107,6 +122,13 @@ def _stills(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
             where = at if figure.section in ("components", "probes") else ""
             yield figure.name, _still(figure, figure.title + where, shared)
     yield from _chain_stills(report.traces, rows)
+
+
+def _told_stills(
+    found: Iterable[Figure], data: Mapping[str, Sequence[Row]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    for figure in found:
+        yield figure.name, _still(figure, figure.title, data)
 
 
 def _response_stills(report: ResponseReport) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -37,8 +37,11 @@ def write_page(html: str, path: str | Path) -> Path:
     return partial.replace(path)
 
 
-def rendered(name: str, data: Mapping[str, Any], **words: Any) -> str:
-    """The page of the template `name`.html with its style and script, given data and words."""
+def rendered(name: str, data: Mapping[str, Any], *, script: str | None = None, **words: Any) -> str:
+    """The page of the template `name`.html, given data and words.
+
+    Its style is every page's; its script is `name`.js, unless another is named.
+    """
     import jinja2
 
     environment = jinja2.Environment(
@@ -54,7 +57,7 @@ def rendered(name: str, data: Mapping[str, Any], **words: Any) -> str:
         dark=DARK,
         style=template("report.css"),
         library=_library(),
-        script=template("drawing.js") + template(f"{name}.js"),
+        script=template("drawing.js") + template(f"{script or name}.js"),
         data=_as_script({"themes": {"light": LIGHT, "dark": DARK}, **data}),
         **words,
     )

@@ -111,6 +111,48 @@ RESPONSE_GLOSSARY = (  # the part of the page that needs the word, the word, its
 )
 
 
+WRITING_GLOSSARY = (
+    (
+        "Loss",
+        "How badly the model predicts: minus the log of the probability it gave to what came, in "
+        "nats per token. Lower is better.",
+    ),
+    (
+        "Weight of a sample",
+        "How much its loss counts in training; the mean is 1. With weight 2 a sample counts as if "
+        "it were there twice.",
+    ),
+    (
+        "Effective samples",
+        "(Σρ)²/Σρ²: how many equal weights would leave as much data. All, if all weigh alike.",
+    ),
+    (
+        "Predicted",
+        "The first-order change of the loss where training is held near the trained weights, from "
+        "draws that had no part in making the weights. Training that starts anew is not held, and "
+        "usually moves further: expect the direction and not the size.",
+    ),
+    (
+        "Confirmed",
+        "What was aimed at moved as wanted against the shuffled arm, with a 95 % interval over "
+        "seeds.",
+    ),
+    (
+        "± and intervals",
+        "After a number, ± is one standard error. In brackets: a 95 % interval over seeds.",
+    ),
+)
+
+LOOP_GLOSSARY = (
+    *(entry for entry in GLOSSARY if entry[0].startswith("λ̂, ")),
+    *(
+        (word, meaning)
+        for part, word, meaning in RESPONSE_GLOSSARY
+        if part in ("response", "queries")
+    ),
+    *WRITING_GLOSSARY,
+)
+
 SENSITIVITY_GLOSSARY = (
     *(entry for entry in GLOSSARY if entry[0].startswith(("λ̂, ", "nβ", "γ", "Virial"))),
     (
