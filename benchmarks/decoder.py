@@ -1,4 +1,4 @@
-"""λ̂ of the demo's decoder along its checkpoints, automatic, against much longer runs.
+"""λ̂ of a small decoder along its checkpoints, automatic, against much longer runs.
 
     python benchmarks/decoder.py --budget 5000 --out decoder.jsonl
 
@@ -7,7 +7,7 @@ three checkpoints, made at the one nβ and γ that its pilot chose, against chai
 the same nβ and γ that are several times as long in burn-in and between draws.
 
 Here: the study, the long runs, the comparison.
-Not here: the decoder and its text (creode.demo), how settings are chosen (creode.sampling).
+Not here: the decoder and its text (corpus_decoder.py), how settings are chosen (creode.sampling).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any
 
 import torch
 import xarray as xr
+from corpus_decoder import DOMAINS, LENGTH, train_decoder
 from machine import available_cores, machine
 from report import note
 
 import creode
-from creode.demo import DOMAINS, LENGTH, DemoConfig, train_decoder
 from creode.models import load_model
 from creode.sampling import Calibration
 from creode.store import Store
@@ -68,12 +68,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--budget", type=int, default=20_000, help="gradients of a chain")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--work", type=Path, default=Path("runs/demo-decoder"), help="the decoder")
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/corpus-decoder"), help="the decoder"
+    )
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--out", type=Path, help="file that the JSON lines are also added to")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    config = study(train_decoder(DemoConfig(), given.work), given.budget, given.batch_size)
+    config = study(train_decoder(given.work), given.budget, given.batch_size)
     with tempfile.TemporaryDirectory() as out:
         readings = creode.llc(run_study(config, out))
         chosen = Calibration.of(Store.open(out, mode="read").resolved["calibration"])

@@ -1,6 +1,6 @@
 """Decoders retrained under other mixtures of their domains, each kept when it is done.
 
-A mixture reweights the pool that the demo's decoder was trained on: a domain with share s in the
+A mixture reweights the pool that the decoder was trained on: a domain with share s in the
 mixture and b in the pool has weight s/b in the loss, so batches are the same under every mixture
 and only weights differ. What was measured of a run is a JSON file named by what it depends on.
 
@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from corpus_decoder import DECODER, DOMAINS, LENGTH, NAMES, POOL, SEED, TRAINING
 from numpy.typing import NDArray
 from report import note
 from torch import Tensor, nn
 
 from creode.data import Samples, load, load_corpus
-from creode.demo import DOMAINS, LENGTH, DemoConfig
 from creode.fingerprint import model_fingerprint
 from creode.sampling.block import unit_losses
 from creode.tasks import NextToken
@@ -33,9 +33,7 @@ from creode.training import TrainingConfig, train
 
 Array = NDArray[np.float64]
 
-NAMES = tuple(DOMAINS.removeprefix("corpus:").split(","))  # G
 BASE = np.full(len(NAMES), 1 / len(NAMES))  # shares of the pool
-POOL = 4096  # N, as of the demo
 HELD_OUT = 512  # samples of a domain from the split "test"
 WAYS = ("scratch", "further")
 FURTHER = 0.2  # of the steps from scratch, at a third of their learning rate
@@ -43,7 +41,7 @@ FURTHER = 0.2  # of the steps from scratch, at a third of their learning rate
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A demo's decoder w*, the pool it learned from, and samples of each domain it never saw."""
+    """A decoder w*, the pool it learned from, and samples of each domain it never saw."""
 
     decoder: DecoderConfig
     training: TrainingConfig
@@ -53,14 +51,13 @@ class Setting:
 
     @classmethod
     def at(cls, work: Path, *, steps: int, batch_size: int) -> Setting:
-        """The demo's settings but for these two; what is in `work` is not done again."""
-        demo = DemoConfig()
-        training = replace(demo.training, steps=steps, batch_size=batch_size, checkpoints=2)
+        """Of `corpus_decoder` but for these two; what is in `work` is not done again."""
+        training = replace(TRAINING, steps=steps, batch_size=batch_size, checkpoints=2)
         pool = load(DOMAINS, tokenizer="bytes", length=LENGTH, limit=POOL)
         place = work / f"decoder-{steps}-{batch_size}"
-        start = Decoder(demo.decoder, seed=demo.seed)
+        start = Decoder(DECODER, seed=SEED)
         return cls(
-            decoder=demo.decoder,
+            decoder=DECODER,
             training=training,
             anchor=train(start, NextToken(), pool, training, out=place).model,
             pool=pool,
@@ -107,7 +104,7 @@ def retrained(setting: Setting, shares: Array, way: str, seed: int) -> list[floa
     """Held-out losses (G,) after training under these shares.
 
     Args:
-        way: "scratch": the demo's training, of a model drawn from `seed`; "further": from w*.
+        way: "scratch": the decoder's training, of a model drawn from `seed`; "further": from w*.
         seed: of the batch order, too.
     """
     start = Decoder(setting.decoder, seed=seed) if way == "scratch" else setting.anchor

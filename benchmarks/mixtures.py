@@ -2,7 +2,7 @@
 
     python benchmarks/mixtures.py --out mixtures.jsonl
 
-The demo's decoder is retrained under random mixtures of its four domains, over several seeds, from
+A small decoder is retrained under random mixtures of its four domains, over several seeds, from
 scratch and further from w*, and losses on held-out samples are compared with those after the same
 training on the pool as it is, of the same seed. `creode.shift` foretells these changes from draws
 around w*, chosen by the automatic sampler. It stands beside gradient similarity and the overlap of
