@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -26,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from creode.diagnostics.excess import posterior_dataset
 from creode.generalization.shift import named_observables
 from creode.patterning.effects import Effects, effects
-from creode.patterning.solvers import Convex, MinimumNorm
+from creode.patterning.solvers import Convex, Furthest, MinimumNorm
 from creode.patterning.weights import SampleWeights
 from creode.response.provenance import PROVENANCE
 from creode.response.replicates import Observable
@@ -34,7 +35,7 @@ from creode.response.uncertainty import estimate, p_value
 from creode.version import __version__
 
 Array = NDArray[np.float64]
-Constraint = Convex | MinimumNorm
+Constraint = Convex | Furthest | MinimumNorm
 
 RIDGES = (0.0, 1e-3, 1e-2, 0.1, 0.3, 1.0)
 LEAST_Z = 2.0  # standard errors by which each wanted change must be told from none
@@ -94,25 +95,45 @@ def pattern(
     """
     known = _known(draws, target, keep, observables)
     found = effects(draws, on, known)
+    made_by = posterior_dataset(draws).attrs
+    about = {name: made_by[name] for name in PROVENANCE if name in made_by} | {"on": on}
+    return solved(
+        found, target, constraint or Convex(), keep=keep, groups=groups, sample_ids=sample_ids,
+        about=about,
+    )  # fmt: skip
+
+
+def solved(
+    found: Effects,
+    target: Mapping[str, float],
+    constraint: Constraint,
+    *,
+    keep: Sequence[str] = (),
+    groups: ArrayLike | None = None,
+    sample_ids: Sequence[str] | None = None,
+    about: Mapping[str, Any],
+) -> Pattern:
+    """`pattern` from effects; `about` says what made them."""
     wanted = np.array([float(target.get(name, 0.0)) for name in found.names])
     aimed = np.array([name in target or name in keep for name in found.names])
     member, labels = _grouped(groups, found.replicates.shape[-1])
     given = _Problem(found, wanted, aimed, member)
-    constraint = given.settled(constraint or Convex())
+    constraint = given.settled(constraint)
     predicted = given.cross_fitted(constraint)
     _refuse_unresolved(given, predicted, target)
     r = given.solve(constraint, np.ones(found.replicates.shape[:2], bool))
     rho = 1 + r[member]
+    fitted = found.mean @ (rho - 1)
+    if isinstance(constraint, Furthest):
+        wanted = fitted
     effect = predicted.assign(
         wanted=("observable", np.where(aimed, wanted, np.nan)),
-        fitted=("observable", found.mean @ (rho - 1)),
+        fitted=("observable", fitted),
         ok=found.ok,
         reasons=found.reasons,
     )
-    made_by = posterior_dataset(draws).attrs
-    effect.attrs = {name: made_by[name] for name in PROVENANCE if name in made_by} | {
-        "on": on, "constraint": repr(constraint), "num_groups": len(labels),
-        "creode_version": __version__,
+    effect.attrs = dict(about) | {
+        "constraint": repr(constraint), "num_groups": len(labels), "creode_version": __version__,
     }  # fmt: skip
     weights = SampleWeights(
         values=rho,

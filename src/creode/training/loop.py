@@ -83,7 +83,7 @@ def train(
             f"batch_size {config.batch_size} is above the {len(samples)} samples of "
             f"{samples.source}; lower it to at most {len(samples)}."
         )
-    rho = None if weights is None else _scaled(weights, len(samples))
+    rho = None if weights is None else scaled_weights(weights, len(samples))
     trained = copy.deepcopy(model).to(config.device).train()
     parameters = [p for p in trained.parameters() if p.requires_grad]
     if not parameters:
@@ -158,7 +158,7 @@ def weighted_loss(losses: Losses, rho: Tensor | None = None) -> Tensor:
     return (rho.to(total) * total).sum() / count.sum()
 
 
-def _scaled(weights: Tensor, num_samples: int) -> Tensor:
+def scaled_weights(weights: Tensor, num_samples: int) -> Tensor:
     """ρ as float64 of mean 1."""
     rho = torch.as_tensor(weights).detach().cpu().double()
     if rho.shape != (num_samples,):
