@@ -6,7 +6,8 @@ and no more. Others also refuse what opens with a ')' that closes nothing. Draws
 runs of both kinds tell which training strings hold the one solution in place and not the other;
 weights made of that, with no look at held-out strings, are then given to fresh seeds:
 
-    uniform · patterned to NESTED · patterned to EQUAL-COUNT · each of the two permuted
+    uniform · patterned to NESTED · patterned to EQUAL-COUNT · each of the two permuted ·
+    the weights of NESTED given by length, and by how far from learned a string is
 
 The network is the smallest that learns either: one layer, two heads, width 32, read at the last
 bracket. The literature's have 1 to 3 layers of width 64 with 2 to 4 heads (arXiv:2601.13548,
@@ -15,16 +16,15 @@ see of nesting is mostly the first bracket. Whatever ends in '(' every run refus
 there. So a run is said to have learned NESTED if it refuses more than half of the revealing strings
 that open with ')' and end with ')', on which the runs part; accuracy on all of them is told beside.
 
-    python examples/parentheses.py [DIRECTORY]
+    python examples/parentheses.py
 
-Finished parts are kept in the directory (runs/parentheses): an interrupted run goes on.
+Finished parts are kept in runs/parentheses: an interrupted run goes on; delete it to begin anew.
 Settings were chosen on seeds 0–15 and 100–511 of the networks; the data have seeds of their own.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import creode
@@ -155,8 +156,16 @@ def read(given: Settings, model: nn.Module, data: Samples, seed: int, out: Path)
     )
 
 
-def made(given: Settings, data: Samples, folder: Path) -> dict[str, Pattern]:
-    """Weights in both directions, from draws around runs of both kinds."""
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What draws around runs of both kinds gave."""
+
+    patterns: dict[str, Pattern]  # weights in both directions
+    loss: NDArray[np.float64]  # (N,), of each string over all draws of all runs, nats
+
+
+def made(given: Settings, data: Samples, folder: Path) -> Read:
+    """Weights from draws around runs of both kinds."""
     seeds = list(range(*given.read))
     known = folder / "read.pt"
     if not known.exists():
@@ -182,31 +191,46 @@ def made(given: Settings, data: Samples, folder: Path) -> dict[str, Pattern]:
         for kind, runs in clear.items()
     }
     constraint = Furthest(least_effective=given.effective, least=given.least)
-    return {
+    patterns = {
         "NESTED": prefer(draws["NESTED"], draws["EQUAL"], constraint),
         "EQUAL": prefer(draws["EQUAL"], draws["NESTED"], constraint),
     }
+    every = [*draws["NESTED"], *draws["EQUAL"]]
+    losses = [tree["probes/train"]["unit_mean"].values.mean(0) for tree in every]
+    return Read(patterns=patterns, loss=np.mean(losses, 0))
 
 
-def arms_of(patterns: dict[str, Pattern], seeds: Sequence[int]) -> dict[str, Tensor | None]:
+def arms_of(found: Read, data: Samples, seeds: Sequence[int]) -> dict[str, Tensor | None]:
     """Weights of each arm, (N,) or, permuted anew for each seed, (R, N)."""
     out: dict[str, Tensor | None] = {"uniform": None}
-    for name, made_for in patterns.items():
-        out[name] = made_for.weights.tensor()
-    for name, made_for in patterns.items():
-        anew = [made_for.weights.permuted(seed).tensor() for seed in seeds]
+    for name, pattern in found.patterns.items():
+        out[name] = pattern.weights.tensor()
+    for name, pattern in found.patterns.items():
+        anew = [pattern.weights.permuted(seed).tensor() for seed in seeds]
         out[f"permuted {name}"] = torch.stack(anew)
+    length = data.columns["attention_mask"].sum(1).numpy()
+    for name, order in {"by length": length, "by loss": found.loss}.items():
+        out[name] = torch.from_numpy(in_order(found.patterns["NESTED"].weights.values, order))
+    return out
+
+
+def in_order(weights: NDArray[np.float64], order: NDArray[np.generic]) -> NDArray[np.float64]:
+    """The same weights, the heaviest where `order` is largest; ties are broken at random."""
+    mixed = np.random.default_rng(0).permutation(len(order))
+    ranked = mixed[np.argsort(order[mixed], kind="stable")]
+    out = np.empty_like(weights)
+    out[ranked] = np.sort(weights)
     return out
 
 
 def judged(
-    given: Settings, data: Samples, held_out: Samples, patterns: dict[str, Pattern], folder: Path
+    given: Settings, data: Samples, held_out: Samples, found: Read, folder: Path
 ) -> dict[str, list[Row]]:
     """The judged seeds trained in every arm; parts are kept once finished."""
     rows: dict[str, list[Row]] = {}
     for first in range(*given.judged, given.together):
         seeds = range(first, min(first + given.together, given.judged[1]))
-        for name, weights in arms_of(patterns, seeds).items():
+        for name, weights in arms_of(found, data, seeds).items():
             kept = folder / f"{name.replace(' ', '-')}-{first}.json"
             if not kept.exists():
                 models = trained(given, data, seeds, given.init_std, weights)
@@ -271,9 +295,9 @@ def replicate(given: Settings, folder: Path) -> dict[str, list[Row]]:
     data = parentheses(given.num_strings, seed=0)
     held_out = revealing(given.num_revealing, seed=1)
     checked(data, held_out)
-    patterns = made(given, data, folder)
+    found = made(given, data, folder)
     strings = strings_of(data)
-    for name, pattern in patterns.items():
+    for name, pattern in found.patterns.items():
         weights, effect = pattern.weights, pattern.effect.isel(observable=0)
         print(
             f"weights to {name}: preference {float(effect['predicted']):+.0f} ± "
@@ -283,7 +307,7 @@ def replicate(given: Settings, folder: Path) -> dict[str, list[Row]]:
             + ", ".join(f"{kind} {mean:.2f}" for kind, mean in by_kind(weights, strings).items()),
             flush=True,
         )
-    return judged(given, data, held_out, patterns, folder)
+    return judged(given, data, held_out, found, folder)
 
 
 def by_kind(weights: SampleWeights, strings: list[str]) -> dict[str, float]:
@@ -295,7 +319,8 @@ def by_kind(weights: SampleWeights, strings: list[str]) -> dict[str, float]:
     }
 
 
-def main(folder: Path) -> None:
+def main() -> None:
+    folder = Path("runs/parentheses")
     torch.set_num_threads(1)  # the networks are too small for more
     arms = replicate(Settings(), folder)
     uniform = arms["uniform"]
@@ -308,10 +333,13 @@ def main(folder: Path) -> None:
         )
         assert toward * moved >= 0.4, moved
         assert abs(chance) <= error, (chance, error)
+    for name in ("by length", "by loss"):
+        moved, half = gap(arms[name], uniform)
+        print(f"the weights {name}: {100 * moved:+.0f} ± {100 * half:.0f} points")
     for name, rows in arms.items():
         assert np.mean([row["train"] for row in rows]) >= 0.99, name
         assert len(rows) >= 20
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("runs/parentheses"))
+    main()

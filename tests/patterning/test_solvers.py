@@ -192,5 +192,5 @@ def test_a_least_weight_is_kept_by_the_least_change_too():
     np.testing.assert_allclose(effects @ (held - 1), 3 * target, rtol=1e-5)
     with pytest.raises(ValueError, match=r"least must be in \[0, 1\)"):
         Furthest(least=1.0)
-    with pytest.raises(OutOfReachError, match="at least 0.9, of mean 1"):
+    with pytest.raises(OutOfReachError, match=r"at least 0\.9, of mean 1"):
         Convex(least=0.9).solve(effects, 3 * target, sizes)
