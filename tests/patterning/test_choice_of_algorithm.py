@@ -51,7 +51,7 @@ def test_the_same_weights_in_another_order(example):
 
 
 def test_runs_are_measured_on_what_they_answer(example):
-    """A model that refuses what opens with a bracket that closes nothing, or ends in an open one."""
+    """By a model that refuses what opens with ')' or ends in '('."""
 
     class FirstAndLast(torch.nn.Module):
         def forward(self, input_ids, attention_mask):
