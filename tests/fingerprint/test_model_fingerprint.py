@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,21 @@ def test_an_object_that_cannot_be_read_enters_a_model_by_its_class():
     model, other = cases.net(), cases.net()
     model.lock, other.lock = threading.Lock(), threading.Lock()
     assert model_fingerprint(model) == model_fingerprint(other) != model_fingerprint(cases.net())
+
+
+def test_pickling_an_object_of_a_class_does_not_change_the_class():
+    @dataclass(frozen=True)
+    class Shape:
+        width: int = 3
+
+    class Scaled(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * Shape().width
+
+    before = model_fingerprint(Scaled())
+    Shape().__reduce_ex__(4)
+    assert "__slotnames__" in vars(Shape)
+    assert model_fingerprint(Scaled()) == before
 
 
 def test_what_is_no_model_or_has_no_values_is_refused():

@@ -14,7 +14,7 @@ from creode.patterning import (
     pattern,
 )
 from creode.patterning.effects import effects
-from creode.patterning.pattern import _Problem
+from creode.patterning.problem import Problem
 from saved_draws import quadratic_tree, with_responses
 
 WISH = {"code": -0.02}
@@ -133,7 +133,7 @@ def test_draws_needed_follow_their_law():
     noise -= noise.mean(0)
     for size in (1e-9, 1.0, 3.0):
         values = (signal + size * noise).reshape(4, 5, 1, 40)
-        given = _Problem(
+        given = Problem(
             found._replace(replicates=values, names=("code",)), np.array([1.0]),
             np.array([True]), np.arange(40), np.zeros(40),
         )  # fmt: skip

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from creode.patterning import Convex, MinimumNorm, OutOfReachError
+from creode.patterning import Convex, Furthest, MinimumNorm, OutOfReachError
 
 
 def problem(seed=0, num=30, targets=2, groups=False):
@@ -147,3 +147,50 @@ def test_contradictory_targets_are_out_of_reach():
 def test_settings_check_themselves(make):
     with pytest.raises(ValueError, match="must be"):
         make()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"least_effective": 0.9},
+        {"least_effective": 0.4, "least": 0.3},
+        {"least_effective": 0.2, "least": 0.1, "most": 2.5},
+    ],
+)
+@pytest.mark.parametrize("targets", [1, 2])
+def test_the_furthest_weights_are_those_of_an_independent_solution(given, targets):
+    """Of two targets the second is kept where it is."""
+    effects, target, sizes = problem(targets=targets, groups=True)
+    target[1:] = 0.0
+    r = Furthest(**given).solve(effects, -target, sizes)
+    total, most = sizes.sum(), given.get("most")
+    conditions = [
+        {"type": "eq", "fun": lambda rho: sizes @ (rho - 1) / total},
+        {"type": "eq", "fun": lambda rho: effects[1:] @ (rho - 1)},
+        {"type": "ineq", "fun": lambda rho: 1 / given["least_effective"] - sizes @ rho**2 / total},
+    ]
+    out = optimize.minimize(
+        lambda rho: effects[0] @ (rho - 1) / abs(effects[0]).max(), np.ones(len(sizes)),
+        method="SLSQP", bounds=[(given.get("least", 0.0), most)] * len(sizes),
+        constraints=conditions if targets > 1 else conditions[::2],
+        options={"maxiter": 2000, "ftol": 1e-13},
+    )  # fmt: skip
+    assert out.success, out.message
+    reached = [effects[0] @ r, effects[0] @ (out.x - 1)]
+    assert reached[0] == pytest.approx(reached[1], rel=1e-5)
+    np.testing.assert_allclose(1 + r, out.x, atol=1e-2)  # along the boundary the effect is flat
+    assert abs(sizes @ r) < 1e-6
+    assert (1 + r).min() > given.get("least", 0.0) - 1e-6
+
+
+def test_a_least_weight_is_kept_by_the_least_change_too():
+    effects, target, sizes = problem()
+    free = 1 + Convex().solve(effects, 3 * target, sizes)
+    held = 1 + Convex(least=0.5).solve(effects, 3 * target, sizes)
+    assert free.min() < 0.45
+    assert held.min() == pytest.approx(0.5, abs=1e-5)
+    np.testing.assert_allclose(effects @ (held - 1), 3 * target, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"least must be in \[0, 1\)"):
+        Furthest(least=1.0)
+    with pytest.raises(OutOfReachError, match=r"at least 0\.9, of mean 1"):
+        Convex(least=0.9).solve(effects, 3 * target, sizes)

@@ -45,6 +45,7 @@ _NOT_BEHAVIOUR |= {
     "__annotate_func__",
     "__annotations_cache__",
     "__protocol_attrs__",
+    "__slotnames__",  # left by pickling an object of the class
 }
 
 

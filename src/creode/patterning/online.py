@@ -31,7 +31,8 @@ import xarray as xr
 from torch import Tensor, nn
 
 from creode.fingerprint import model_fingerprint
-from creode.patterning.pattern import Pattern, UnresolvedError, pattern
+from creode.patterning.pattern import Pattern, pattern
+from creode.patterning.problem import UnresolvedError
 from creode.patterning.proof import measured
 from creode.patterning.singular import SingularResponseError
 from creode.patterning.solvers import OutOfReachError

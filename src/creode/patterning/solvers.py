@@ -8,8 +8,9 @@ that is the most effective samples, N/(1 + mean r²). A sample is a group of one
   that are small in the draws, and mostly noise, are not followed.
 * `Convex`: besides ρ ≥ 0, ρ ≤ most, and a least share of effective samples; or the least relative
   entropy Σ n ρ log ρ instead of the least norm. Solved by an interior-point method.
+* `Furthest`: not the least change but the largest effect, under the same bounds.
 
-Here: both, on arrays; how much of a target is within reach.
+Here: all three, on arrays; how much of a target is within reach.
 Not here: which effects (effects.py), what draws can resolve (pattern.py).
 Source: arXiv:2601.13548 for the pseudo-inverse; Clarabel (arXiv:2405.12762) solves the programme.
 Dimensions: K targets, M groups, N samples in all.
@@ -77,6 +78,7 @@ class Convex:
 
     least_effective: float = 0.1  # share of the samples, (Σρ)²/(N Σρ²)
     most: float | None = None  # weight of one sample
+    least: float = 0.0  # weight of one sample
     measure: Literal["norm", "entropy"] = "norm"  # of change
 
     def __post_init__(self) -> None:
@@ -84,6 +86,8 @@ class Convex:
             raise ValueError(f"least_effective must be in (0, 1], got {self.least_effective!r}.")
         if self.most is not None and not self.most > 1:
             raise ValueError(f"most must be above 1, the mean weight, got {self.most!r}.")
+        if not 0 <= self.least < 1:
+            raise ValueError(f"least must be in [0, 1), below the mean weight: {self.least!r}.")
         if self.measure not in ("norm", "entropy"):
             raise ValueError(f"measure must be 'norm' or 'entropy', got {self.measure!r}.")
 
@@ -101,12 +105,49 @@ class Convex:
         rho = programme.least_change()
         if rho is None:
             share = programme.reachable()
+            ends = f"at least {self.least:g}" + (f", at most {self.most:g}" if self.most else "")
             raise OutOfReachError(
                 f"at most {100 * share:.0f} % of the target can be reached with weights that are "
-                f"not negative, {f'at most {self.most:g}, ' if self.most else ''}of mean 1 and "
+                f"{ends}, of mean 1 and "
                 f"leave {100 * self.least_effective:.0f} % of the samples effective. Ask for less, "
                 "keep fewer observables, or loosen the constraint."
             )
+        return rho - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Furthest:
+    """The largest change along the target that weights allow, whatever its size.
+
+    For a single target and few weights at a bound: ρ − 1 along the effects, cut at 0.
+    """
+
+    least_effective: float = 0.3  # share of the samples, (Σρ)²/(N Σρ²)
+    most: float | None = None  # weight of one sample
+    least: float = 0.0  # weight of one sample
+
+    def __post_init__(self) -> None:
+        self._bounds()
+
+    def _bounds(self) -> Convex:
+        return Convex(least_effective=self.least_effective, most=self.most, least=self.least)
+
+    def solve(self, effects: Array, target: Array, sizes: Array) -> Array:
+        """r (M,), as of `MinimumNorm.solve`; of the target only the direction counts.
+
+        Raises:
+            ImportError: the solver is not installed.
+        """
+        _require_solver()
+        scale = _row_scales(effects, sizes)
+        # no weights go further than by this: r is of length √(N(1/share − 1)) at most
+        bound = (sizes.sum() * (1 / self.least_effective - 1)) ** 0.5
+        direction = target / scale
+        direction *= bound / np.linalg.norm(direction)
+        programme = _Programme(effects / scale[:, None], direction, sizes, self._bounds())
+        rho, _ = programme.furthest()
+        if rho is None:
+            raise RuntimeError("the solver found no weights, though equal ones are allowed.")
         return rho - 1
 
 
@@ -160,6 +201,10 @@ class _Programme:
 
     def reachable(self) -> float:
         """The largest share of the target that the constraint allows, from 0 to 1."""
+        return self.furthest()[1]
+
+    def furthest(self) -> tuple[Array | None, float]:
+        """ρ (M,) with the largest share of the target, up to 1, and that share."""
         import clarabel
         from scipy import sparse
 
@@ -170,7 +215,9 @@ class _Programme:
         rows.append((ends, np.array([1.0, 0.0]), [clarabel.NonnegativeConeT(2)]))
         nothing = sparse.csc_matrix((count + 1, count + 1))
         found = self._solved(nothing, np.append(np.zeros(count), -1.0), rows, whole=True)
-        return 0.0 if found is None else float(np.clip(found[-1], 0.0, 1.0))
+        if found is None:
+            return None, 0.0
+        return np.maximum(found[:count], 0.0), float(np.clip(found[-1], 0.0, 1.0))
 
     def _constraint(self, effects: Any, target: Array, *, further: int) -> list[Rows]:
         """Rows for the effects, the mean, the bounds and the spread of ρ."""
@@ -185,7 +232,7 @@ class _Programme:
         rows: list[Rows] = [
             (effects, target + self._base, [clarabel.ZeroConeT(len(target))]),
             (mean, np.ones(1), [clarabel.ZeroConeT(1)]),
-            (-identity, np.zeros(count), [clarabel.NonnegativeConeT(count)]),
+            (-identity, np.full(count, -self._given.least), [clarabel.NonnegativeConeT(count)]),
             (
                 sparse.vstack([sparse.csc_matrix((1, count + further)), -root]),
                 widest,

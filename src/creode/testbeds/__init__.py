@@ -5,8 +5,16 @@ from creode.testbeds.context_regression import ContextRegression, context_regres
 from creode.testbeds.decoder import Decoder, DecoderConfig
 from creode.testbeds.deep_linear import DeepLinear, deep_linear, deep_linear_llc
 from creode.testbeds.induction import Induction, induction_decoder
+from creode.testbeds.last_token import LastTokenDecoder
 from creode.testbeds.modular_addition import AdditionConfig, AdditionRun, modular_addition
 from creode.testbeds.normal_crossing import NormalCrossing, normal_crossing
+from creode.testbeds.parentheses import (
+    equal_count,
+    nested,
+    parentheses,
+    revealing,
+    strings_of,
+)
 from creode.testbeds.quadratic import Quadratic, quadratic
 from creode.testbeds.superposition import Superposition, superposition
 from creode.testbeds.superposition_training import (
@@ -27,6 +35,7 @@ __all__ = [
     "DecoderConfig",
     "DeepLinear",
     "Induction",
+    "LastTokenDecoder",
     "NormalCrossing",
     "Quadratic",
     "Superposition",
@@ -37,13 +46,18 @@ __all__ = [
     "context_regression",
     "deep_linear",
     "deep_linear_llc",
+    "equal_count",
     "induction_decoder",
     "modular_addition",
+    "nested",
     "normal_crossing",
     "num_corners",
+    "parentheses",
     "quadratic",
     "rescaled",
+    "revealing",
     "shared_polygon",
+    "strings_of",
     "superposition",
     "superposition_run",
     "two_tasks",

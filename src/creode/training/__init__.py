@@ -3,6 +3,7 @@
 from creode.training.config import TrainingConfig, log_spaced_steps
 from creode.training.directory import checkpoint_name
 from creode.training.loop import OnStep, TrainingResult, train
+from creode.training.side_by_side import train_side_by_side
 from creode.training.steps import log_spaced
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "log_spaced",
     "log_spaced_steps",
     "train",
+    "train_side_by_side",
 ]

@@ -87,7 +87,7 @@ def train(
             f"batch_size {config.batch_size} is above the {len(samples)} samples of "
             f"{samples.source}; lower it to at most {len(samples)}."
         )
-    rho = None if weights is None else _scaled(weights, len(samples))
+    rho = None if weights is None else scaled_weights(weights, len(samples))
     trained = copy.deepcopy(model).to(config.device).train()
     parameters = [p for p in trained.parameters() if p.requires_grad]
     if not parameters:
@@ -187,7 +187,7 @@ def weighted_loss(losses: Losses, rho: Tensor | None = None, count: Tensor | Non
     return (rho.nan_to_num().to(total) * losses.values).sum() / count
 
 
-def _scaled(weights: Tensor, num_samples: int) -> Tensor:
+def scaled_weights(weights: Tensor, num_samples: int) -> Tensor:
     """ρ as float64 of mean 1 over the units that have one."""
     rho = torch.as_tensor(weights).detach().cpu().double()
     if rho.ndim not in (1, 2) or len(rho) != num_samples:
