@@ -127,9 +127,12 @@ def pattern(  # noqa: PLR0913 - beyond the contract's three, each a choice of it
     else:
         found = effects(one, on, known, units)
         made_by = {name: one.attrs[name] for name in PROVENANCE if name in one.attrs}
+    known_of_units: dict[str, ArrayLike] = dict(trivial_features(one, on, units))
+    for name, values in (features or {}).items():
+        known_of_units[name] = found.by_unit(f"features of {name!r}", values)
     return solved(
         found, target, constraint or Convex(), keep=keep, around=around, groups=groups,
-        sample_ids=sample_ids, features=trivial_features(one, on, units) | dict(features or {}),
+        sample_ids=sample_ids, features=known_of_units,
         about=made_by | {"on": on, "units": units},
     )  # fmt: skip
 
@@ -146,7 +149,7 @@ def solved(  # noqa: PLR0913 - what `pattern` and `prefer` were asked for
     features: Mapping[str, ArrayLike],
     about: Mapping[str, Any],
 ) -> Pattern:
-    """`pattern` from effects; `features` explain, and `about` says what made the effects."""
+    """`pattern` from effects; `features` (N,) explain, and `about` says what made the effects."""
     wanted = np.array([float(target.get(name, 0.0)) for name in found.names])
     aimed = np.array([name in target or name in keep for name in found.names])
     member, labels = grouped(groups, found)
@@ -160,11 +163,8 @@ def solved(  # noqa: PLR0913 - what `pattern` and `prefer` were asked for
     r = given.solve(constraint, np.ones(found.replicates.shape[:2], bool))
     rho = 1 + r[member]
     refuse_few(rho)
-    known_of_units = {
-        name: found.by_unit(f"features of {name!r}", values) for name, values in features.items()
-    }
     folds = [1 + one[member] for one in by_fold]
-    explained = explain(found, rho, folds, known_of_units, 1 + now[member])
+    explained = explain(found, rho, folds, features, 1 + now[member])
     fitted = found.mean @ (r - now)[member]
     if isinstance(constraint, Furthest):
         wanted = fitted
