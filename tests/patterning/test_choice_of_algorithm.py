@@ -21,8 +21,8 @@ def example():
 @pytest.mark.slow
 def test_weights_of_the_example_choose_what_is_learned(example, tmp_path):
     given = replace(
-        example["Settings"](), num_strings=6000, steps=1200, read=(0, 16), pairs=3, draws=15,
-        judged=(100, 108), together=8,
+        example["Settings"](), num_strings=6000, steps=900, read=(0, 20), pairs=5, draws=20,
+        judged=(100, 106), together=6,
     )  # fmt: skip
     arms = example["replicate"](given, tmp_path)
     share = {
