@@ -33,8 +33,8 @@ from creode.data import Samples
 from creode.sampling.block import in_batches
 from creode.tasks import NextToken, as_losses
 
-OURS = "creode, near w*"
-AUTOMATIC = "creode, automatic settings"
+OURS = "creode, automatic settings"
+NEAR = "creode, near w*"
 RESAMPLES = 1000
 PRIOR = 0.5  # count that every pair of bytes starts with
 
@@ -227,7 +227,7 @@ def main() -> None:
     note(f"w*: {dict(zip(NAMES, setting.losses(setting.anchor), strict=True))}")
     draws = {
         name: drawn(setting, given, automatic=automatic)
-        for name, automatic in ((OURS, False), (AUTOMATIC, True))
+        for name, automatic in ((OURS, True), (NEAR, False))
     }
     for name, tree in draws.items():
         reading = creode.llc(tree)
