@@ -5,10 +5,10 @@ noise too, so that on the same draws their effect always looks as large as was a
 is therefore cross-fitted: weights are made from all chains but one, and their effect is read from
 that one. Where that effect cannot be told from none, the target is refused.
 
-Here: that one call, the choice of the ridge, the refusal, what else the weights will move.
-Not here: effects (effects.py), solvers (solvers.py), the file of weights (weights.py), retraining
-with them (proof.py).
-Source: arXiv:2601.13548. Deviation: cross-fitted predictions; the pseudo-inverse is one of two
+Here: that one call, and a pattern from effects of any kind, with what else the weights will move.
+Not here: effects (effects.py), folds, ridge and refusals (problem.py), solvers (solvers.py), the
+file of weights (weights.py), retraining with them (proof.py).
+Source: arXiv:2601.13548. Deviation: cross-fitted predictions; the pseudo-inverse is one of three
 solvers.
 Dimensions: C chains, b blocks, K observables, N samples or tokens, M groups.
 """

@@ -7,7 +7,7 @@ then weights move it by noise alone, and a target that moves it is refused. Solv
 a target without a word (a pseudo-inverse), or follow the noise.
 
 Here: which combinations are singular, the refusal.
-Not here: single observables that draws do not resolve (pattern.py), constraints (solvers.py).
+Not here: single observables that draws do not resolve (problem.py), constraints (solvers.py).
 Dimensions: R replicates, K observables, M groups.
 """
 

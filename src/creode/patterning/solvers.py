@@ -11,7 +11,7 @@ that is the most effective samples, N/(1 + mean r²). A sample is a group of one
 * `Furthest`: not the least change but the largest effect, under the same bounds.
 
 Here: all three, on arrays; how much of a target is within reach.
-Not here: which effects (effects.py), what draws can resolve (pattern.py).
+Not here: which effects (effects.py), what draws can resolve (problem.py).
 Source: arXiv:2601.13548 for the pseudo-inverse; Clarabel (arXiv:2405.12762) solves the programme.
 Dimensions: K targets, M groups, N samples in all.
 """
