@@ -6,6 +6,7 @@ from creode.testbeds.decoder import Decoder, DecoderConfig
 from creode.testbeds.deep_linear import DeepLinear, deep_linear, deep_linear_llc
 from creode.testbeds.induction import Induction, induction_decoder
 from creode.testbeds.last_token import LastTokenDecoder
+from creode.testbeds.list_sorting import ListSorting, SortingHeads, list_sorting
 from creode.testbeds.modular_addition import AdditionConfig, AdditionRun, modular_addition
 from creode.testbeds.normal_crossing import NormalCrossing, normal_crossing
 from creode.testbeds.parentheses import (
@@ -36,8 +37,10 @@ __all__ = [
     "DeepLinear",
     "Induction",
     "LastTokenDecoder",
+    "ListSorting",
     "NormalCrossing",
     "Quadratic",
+    "SortingHeads",
     "Superposition",
     "SuperpositionRun",
     "Testbed",
@@ -48,6 +51,7 @@ __all__ = [
     "deep_linear_llc",
     "equal_count",
     "induction_decoder",
+    "list_sorting",
     "modular_addition",
     "nested",
     "normal_crossing",
