@@ -3,6 +3,8 @@ import copy
 import pytest
 import torch
 
+import creode
+from creode.development import list_checkpoints, load_weights
 from creode.tasks import NextToken
 from creode.testbeds import Decoder, DecoderConfig
 from creode.testbeds.induction import attention_patterns
@@ -24,17 +26,30 @@ NAN = float("nan")
 
 
 @pytest.fixture(scope="module")
-def trained():
-    """A decoder just after its circuit has formed, and its lists."""
-    net = list_sorting(num_samples=4096, num_held_out=256)
+def training(tmp_path_factory):
+    """The lists, and decoders before, in the midst of and after the circuit's formation."""
+    run = tmp_path_factory.mktemp("sorting") / "run"
+    net = list_sorting(num_samples=8192, num_held_out=256)
     config = TrainingConfig(
-        steps=250,
+        steps=600,
         batch_size=32,
         learning_rate=3e-3,
         warmup_steps=100,
         optimizer_options={"weight_decay": 0.5, "betas": (0.9, 0.98)},
+        checkpoints=(30, 150, 600),
     )
-    return train(net.model, net.task, net.data, config).model, net
+    train(net.model, net.task, net.data, config, out=run)
+    models = {}
+    for checkpoint in list_checkpoints(run):
+        models[checkpoint.step] = Decoder(CONFIG).eval()
+        load_weights(models[checkpoint.step], checkpoint.path)
+    return net, models
+
+
+@pytest.fixture(scope="module")
+def trained(training):
+    """The decoder at the end, and its lists."""
+    return training[1][600], training[0]
 
 
 def with_random_biases(model, seed=0):
@@ -130,10 +145,42 @@ def test_overlap_and_ranges_of_known_heads(logit, overlap, num_ranges):
 def test_a_trained_decoder_sorts_lists_it_has_not_seen(trained):
     model, net = trained
     assert sorting_accuracy(net.model, net.held_out) < 0.1
-    assert sorting_accuracy(model, net.held_out) > 0.9
+    assert sorting_accuracy(model, net.held_out) > 0.98
     before, after = (sorting_heads(m, net.held_out) for m in (net.model, model))
     assert before.attention.max() < 0.25  # uniform over places: between 1/9 and 1/16
     assert after.attention.max(0).values.nanmean() > 0.45
+
+
+def llc_of(net, model):
+    draws = creode.sample(
+        creode.LocalPosterior(
+            model,
+            net.task,
+            net.data.select(torch.arange(256)),
+            nbeta=100.0,
+            localization=1000.0,
+        ),
+        sampler=creode.BAOAB(step_size=0.02, friction=2 * 1000.0**0.5),
+        chains=2,
+        draws=60,
+        burnin=40,
+        steps_per_draw=1,
+        batch_size=16,
+        execution=creode.Execution(mode="sequential"),
+    )
+    found = creode.llc(draws)
+    return float(found["llc"]), float(found["llc_se"])
+
+
+def test_llc_rises_as_the_circuit_forms_and_falls_while_heads_share_numbers_out(training):
+    """The stages of examples/list_sorting.py, at three checkpoints."""
+    net, models = training
+    before, formed, after = (llc_of(net, at_standard_scale(m)) for m in models.values())
+    assert before[0] + 4 * before[1] < formed[0] / 3
+    assert formed[0] - after[0] > 4 * (formed[1] ** 2 + after[1] ** 2) ** 0.5
+    heads = [sorting_heads(model, net.held_out) for model in models.values()]
+    assert heads[2].overlap < 0.8 * heads[1].overlap
+    assert heads[2].num_ranges < heads[1].num_ranges
 
 
 def test_the_standard_scale_changes_sizes_and_not_the_function(trained):
