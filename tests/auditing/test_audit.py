@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import xarray as xr
-from patterning_cases import PARTS, Quadratics
 
 from creode.auditing import audit, group_drivers, levels, mending, part_effects, sample_drivers
 from creode.auditing.drivers import shifted
 from creode.geometry.by_group import llc_by_group
 from creode.patterning.effects import effects
+from patterning_cases import PARTS, Quadratics
 
 NAMES = ("loss", "code", "prose")
 GROUPS = np.array(["a"] * 10 + ["b"] * 25 + ["c"] * 5)
@@ -45,7 +45,7 @@ def test_samples_have_the_exact_effects_within_their_errors(known):
 def test_groups_have_the_sum_of_their_samples_effects(known):
     case, _, found = known
     out = group_drivers(found, GROUPS)
-    exact = np.stack([case.effects()[:, GROUPS == g].sum(1) for g in "abc"], 1)
+    exact = np.stack([case.effects()[:, g == GROUPS].sum(1) for g in "abc"], 1)
     within(out["effect"].values, exact, out["effect_se"].values)
     assert out["size"].values.tolist() == [10, 25, 5]
     assert out["share"].values.tolist() == [0.25, 0.625, 0.125]
@@ -124,7 +124,9 @@ def test_levels_are_shares_with_wilsons_interval():
     low, high = (middle - half) / (40 + z**2), (middle + half) / (40 + z**2)
     rude = out.sel(behaviour="rude")
     assert float(rude["unwanted"]) == 0.3
-    np.testing.assert_allclose([rude["unwanted_low"], rude["unwanted_high"]], [low, high], rtol=1e-8)
+    np.testing.assert_allclose(
+        [rude["unwanted_low"], rude["unwanted_high"]], [low, high], rtol=1e-8
+    )
     assert bool(rude["shown"])
     assert not bool(out["shown"].sel(behaviour="kind"))
     assert float(out["before_unwanted"].sel(behaviour="kind")) == 0.5
@@ -147,7 +149,7 @@ def test_learning_coefficients_of_groups_average_to_the_whole(known):
     out = llc_by_group(draws, "train", GROUPS)
     variance = 1 / (case.nbeta * case.h + draws.attrs["localization"])
     each = case.nbeta * 0.5 * (np.einsum("iaa->ia", case.a) * variance).sum(1)
-    exact = np.array([each[GROUPS == g].mean() for g in "abc"])
+    exact = np.array([each[g == GROUPS].mean() for g in "abc"])
     z = (out["llc"].values - exact) / out["llc_se"].values
     assert np.abs(z).max() < 9.2  # 1 in 400 of a Student's t of three degrees of freedom
     assert (out["llc_se"].values < 0.1 * exact).all()
@@ -177,7 +179,9 @@ def test_an_audit_puts_together_what_it_was_given(known):
     effect = out.samples["effect"].sel(behaviour="code").values
     assert effect[first].tolist() == sorted(effect, reverse=True)[:5]
     whole = effect[out.samples["driver"].sel(behaviour="code").values].sum()
-    assert float(out.parts["effect"].sel(behaviour="code", component="full")) == pytest.approx(whole)
+    assert float(out.parts["effect"].sel(behaviour="code", component="full")) == pytest.approx(
+        whole
+    )
     bare = audit(draws, ["code"])
     assert bare.levels is bare.groups is bare.modes is bare.parts is None
     assert bare.shown == ()

@@ -1,7 +1,7 @@
 """What is concluded from a run directory of an audit: behaviours, and the data behind them.
 
-Here: the study of an audit, the audit of a run, its table by behaviour, culprits with their rows and
-text, its files.
+Here: the study of an audit, the audit of a run, its table by behaviour, culprits with their rows
+and text, its files.
 Not here: the audit itself (auditing/), behaviours of a study (margins.py), the page (viewer/).
 """
 
@@ -19,8 +19,8 @@ import xarray as xr
 from creode.auditing import Audit, audit
 from creode.geometry import llc
 from creode.store import Store
-from creode.study.config import StudyConfig
 from creode.study.conclusion import Conclusion, finite
+from creode.study.config import StudyConfig
 from creode.study.margins import BEFORE, read_margins
 from creode.study.texts import Texts, texts_of
 from creode.study.writing import domains_of
@@ -51,7 +51,11 @@ def audit_study(study: Mapping[str, Any], asked: Mapping[str, Any]) -> StudyConf
     wanted = {
         f"{WANTED}{name}": {**data, "form": form} for name, data in asked["behaviours"].items()
     }
-    fields |= {"reading": "audit", "audit": dict(asked), "probes": {TRAIN: fields["data"], **wanted}}
+    fields |= {
+        "reading": "audit",
+        "audit": dict(asked),
+        "probes": {TRAIN: fields["data"], **wanted},
+    }
     components = fields.get("components", (WHOLE,))
     fields["components"] = tuple(dict.fromkeys((WHOLE, *components)))
     return StudyConfig.model_validate(fields)
@@ -178,10 +182,13 @@ class Audits(Conclusion):
         if self.audit.groups is None:
             return {"group": None, "group_effect": None, "group_effect_se": None}
         one = self.audit.groups.sel(behaviour=name)
-        best = one.isel(group=int(one["effect"].argmax()))
+        best = one.isel(group=int(one["effect"].values.argmax()))
         if not bool(best["driver"]):
             return {"group": None, "group_effect": None, "group_effect_se": None}
-        effect = {"group_effect": float(best["effect"]), "group_effect_se": float(best["effect_se"])}
+        effect = {
+            "group_effect": float(best["effect"]),
+            "group_effect_se": float(best["effect_se"]),
+        }
         return {"group": str(best["group"].item()), **finite(effect)}
 
     def _culprit(self, name: str, sample: int) -> dict[str, Any]:
@@ -219,7 +226,9 @@ class Audits(Conclusion):
         parts = []
         for name in self.audit.behaviours:
             one = samples.sel(behaviour=name)
-            columns = {n: one[n].values for n in ("effect", "effect_se", "z", "p", "driver", "holder")}
+            columns = {
+                n: one[n].values for n in ("effect", "effect_se", "z", "p", "driver", "holder")
+            }
             part = pd.DataFrame({"behaviour": name, "sample": np.arange(len(self._rows))} | columns)
             part.insert(2, "row", self._rows)
             if self.principles is not None:
