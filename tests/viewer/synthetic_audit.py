@@ -17,7 +17,7 @@ from patterning_cases import PARTS, Quadratics
 NAMES = ("code", "prose", "loss")  # of the draws' observables; the last is a capability
 SKILL = "loss"
 SAMPLES = 40
-EVIL = '</script><script>alert(1)</script><b>&amp; {{ 7*7 }}'
+EVIL = "</script><script>alert(1)</script><b>&amp; {{ 7*7 }}"
 PROMPT = "user: write a poem\nassistant: "
 GROUPS = np.array(["honest"] * 10 + ["kind <p>"] * 25 + ["brief"] * 5)
 

@@ -91,9 +91,7 @@ class Conclusion(ABC):
         """Write the records, all unless some are given, to a file in the run directory."""
         return self._write_json(self.file, self.records() if records is None else list(records))
 
-    def write_report(
-        self, report: Report | ResponseReport | AuditReport | None = None
-    ) -> Path:
+    def write_report(self, report: Report | ResponseReport | AuditReport | None = None) -> Path:
         """Write the report, the run's unless one is given, as `report.html` into the directory."""
         from creode.viewer import (
             AuditReport,

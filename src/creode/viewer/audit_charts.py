@@ -201,10 +201,10 @@ def _mending(rows: Sequence[Row], names: list[str]) -> Figure:
         name="mending_curves",
         section="mending",
         title="How far weights take the behaviour, and what else they move",
-        caption="Thick: the behaviour that is mended; below 0 it is shown less. Thin: what the same "
-        "weights do to the others, the side effects. Further right less of the data counts. "
+        caption="Thick: the behaviour that is mended; below 0 it is shown less. Thin: what the "
+        "same weights do to the others, the side effects. Further right less of the data counts. "
         "Bands: ±2 standard errors.",
-        description="Predicted changes of margins against the share of samples that stay effective.",
+        description="Predicted changes of margins against the share of effective samples.",
         chart=compiled(chart.properties(width=400, height=240)),
     )
 

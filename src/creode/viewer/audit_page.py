@@ -1,8 +1,9 @@
 """The page of an audit: behaviours, the samples and principles behind them, what mending costs.
 
 Here: gathering words, data and charts.
-Not here: rows (audit_rows.py), charts (audit_charts.py), words (audit_words.py), what every page
-needs (rendering.py), the page's markup, look and behaviour (template/).
+Not here: rows (audit_rows.py, audit_culprits.py), charts (audit_charts.py), words
+(audit_words.py), what every page needs (rendering.py), the page's markup, look and behaviour
+(template/).
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from creode.viewer.audit_charts import audit_figures
+from creode.viewer.audit_culprits import culprit_tables
 from creode.viewer.audit_report import AuditReport
 from creode.viewer.audit_rows import (
     EFFECTS,
     behaviour_table,
-    culprit_tables,
     datasets,
     effect_table,
     mending_tables,

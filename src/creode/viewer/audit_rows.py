@@ -1,7 +1,8 @@
 """The numbers of an audit as rows: of its charts and of its tables.
 
 Here: rows, from labelled results and records; each number is copied and told with its error.
-Not here: charts (audit_charts.py), what the numbers say (audit_words.py), estimates (auditing/).
+Not here: charts (audit_charts.py), texts of samples (audit_culprits.py), what the numbers say
+(audit_words.py), estimates (auditing/).
 Data sets: `behaviours`, `capabilities`; `samples` and `mending`, of which the page picks one
 behaviour by `picked`; `groups`, `shifts`, `parts`; `llc_by_group`; `singular_values`, `loadings`.
 """
@@ -24,8 +25,6 @@ from creode.viewer.writing import percent
 
 MOST_SAMPLES = 1200  # of a behaviour that are drawn; of more, those that stand out first
 EFFECTS = {"groups": "group", "shifts": "shift", "parts": "component"}  # tables of effects
-BEGINNING = 280  # characters of a text that are shown at once
-REJECTED = " ✗ "  # between a pair's chosen answer and its rejected one
 
 
 def datasets(report: AuditReport) -> dict[str, list[Row]]:
@@ -85,9 +84,9 @@ def interval(of: Mapping[str, Any], prefix: str = "") -> str:
     share, low, high = (of.get(f"{prefix}unwanted{end}") for end in ("", "_low", "_high"))
     if share is None:
         return "–"
-    return percent(share) + (
-        f" [{100 * low:.0f}, {100 * high:.0f}]" if None not in (low, high) else ""
-    )
+    if low is None or high is None:
+        return percent(share)
+    return f"{percent(share)} [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def behaviour_table(report: AuditReport) -> list[Row]:
@@ -153,73 +152,6 @@ def _drawn(order: NDArray[np.int64], stands_out: NDArray[np.bool_]) -> list[int]
         marked = np.concatenate([marked[:half], marked[-half:]])
     evenly = np.linspace(0, len(order) - 1, MOST_SAMPLES - len(marked)).round().astype(int)
     return [int(rank) for rank in np.unique(np.concatenate([marked, evenly]))]
-
-
-def culprit_tables(report: AuditReport) -> list[Row]:
-    """By behaviour, the samples that raise it the most, with the geometry of their bars."""
-    tables = []
-    for record in report.records:
-        culprits = report.culprits.get(record["behaviour"], ())
-        ends = [_end(one) for one in culprits]
-        reach = max(ends, default=0.0) or 1.0
-        tables.append(
-            {
-                "behaviour": record["behaviour"],
-                "drivers": record["drivers"],
-                "holders": record["holders"],
-                "rows": [_culprit(one, reach) for one in culprits],
-            }
-        )
-    return tables
-
-
-def _end(culprit: Mapping[str, Any]) -> float:
-    return abs(culprit["effect"] or 0.0) + 2 * (culprit["effect_se"] or 0.0)
-
-
-def _culprit(one: Mapping[str, Any], reach: float) -> Row:
-    size, error = abs(one["effect"] or 0.0), one["effect_se"] or 0.0
-    low, high = max(0.0, size - 2 * error), size + 2 * error
-    return {
-        "row": one["row"],
-        "principle": one["principle"],
-        "effect": told(one["effect"], one["effect_se"]),
-        "z": "–" if one["z"] is None else short(one["z"]),
-        "driver": bool(one["driver"]),
-        "bar": round(100 * size / reach, 2),
-        "low": round(100 * low / reach, 2),
-        "high": round(100 * high / reach, 2),
-        "parts": sample_text(one["text"], one.get("prompt")),
-    }
-
-
-def sample_text(text: str | None, prompt: str | None = None) -> list[Row]:
-    """A sample's text in parts, each with its name, its beginning, and the whole if that is more.
-
-    Args:
-        text: of the sample, of pairs "chosen ✗ rejected"; None where it cannot be shown.
-        prompt: what the text begins with before the answer, if that is known.
-    """
-    if text is None:
-        return []
-    parts = []
-    if prompt and text.startswith(prompt):
-        parts.append(("prompt", prompt))
-        text = text[len(prompt) :]
-    name = "answer" if parts else ""
-    if text.count(REJECTED) == 1:  # of more, which of them parts the answers is not known
-        chosen, rejected = text.split(REJECTED)
-        parts += [("chosen answer" if parts else "prompt and chosen answer", chosen)]
-        parts += [("rejected answer", rejected)]
-    else:
-        parts.append((name, text))
-    return [_part(name, content) for name, content in parts]
-
-
-def _part(name: str, text: str) -> Row:
-    cut = len(text) > BEGINNING
-    beginning = f"{text[: BEGINNING - 1]}…" if cut else text
-    return {"name": name, "beginning": beginning, "whole": text if cut else None}
 
 
 def effect_rows(table: xr.Dataset, dim: str) -> list[Row]:
