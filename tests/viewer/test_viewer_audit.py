@@ -10,6 +10,7 @@ import synthetic_audit as synthetic
 import xarray as xr
 from test_viewer_page import Page
 
+from creode.auditing import audit
 from creode.study.conclusion import Conclusion
 from creode.study.texts import REJECTED
 from creode.viewer import audit_culprits, audit_rows, export_charts, write_audit_report
@@ -49,6 +50,20 @@ def flat(html):
 
 def written(report, tmp_path):
     return write_audit_report(report, tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def audit_of(name):
+    margins = {name: np.ones(30)}
+    return audit(synthetic.draws(), [name], margins=margins)
+
+
+def test_the_first_behaviour_that_is_shown_is_chosen(tmp_path):
+    found = synthetic.make_audit()
+    shown = found.levels.assign(shown=("behaviour", [False, True, False]))
+    report = synthetic.make_report(replace(found, levels=shown))
+    options = [attrs for tag, attrs in Page(written(report, tmp_path)).elements
+               if tag == "option"]  # fmt: skip
+    assert ["selected" in one for one in options[:3]] == [False, True, False]
 
 
 def doubtful():
@@ -227,6 +242,9 @@ def test_draws_in_doubt_are_said_to_be_first(tmp_path):
     warned = "The draws behind the effects cannot be trusted: do not act on what drives them."
     assert text.index(warned) < text.index("R-hat is 1.31 <&>") < text.index("Behaviours")
     assert "can be trusted: what drives" not in text
+    assert "What drives it these draws cannot say." in text
+    assert "stand out as driving" not in text
+    assert text.count("R-hat is 1.31") == 1
     assert "does not rest on draws" in trust_sentence(report)
     assert "does not rest" not in trust_sentence(synthetic.bare(ok=False))
 
@@ -235,19 +253,19 @@ def test_a_part_in_doubt_says_why(tmp_path):
     found = synthetic.make_audit()
     ok = xr.DataArray([True, False, True], dims="component")
     reasons = xr.DataArray(["", "ESS is 3", ""], dims="component")
-    audit = replace(found, parts=found.parts.assign(ok=ok, reasons=reasons))
-    report = synthetic.make_report(audit)
+    parts = found.parts.assign(ok=ok, reasons=reasons)
+    report = synthetic.make_report(replace(found, parts=parts))
     assert "in doubt: ESS is 3" in flat(written(report, tmp_path))
     assert {row["component"] for row in datasets(report)["parts"] if row["doubt"]} == {"b"}
 
 
 def test_the_finding_names_what_is_shown_and_what_fails():
-    audit = synthetic.make_audit()
+    known = synthetic.make_audit()
 
     def sentences(*shown):
         names = [name in shown for name in synthetic.NAMES]
-        levels = audit.levels.assign(shown=("behaviour", names))
-        return finding(synthetic.make_report(replace(audit, levels=levels)))
+        levels = known.levels.assign(shown=("behaviour", names))
+        return finding(synthetic.make_report(replace(known, levels=levels)))
 
     assert sentences()[0] == (
         "The model is not found to show any of 2 behaviours beyond the tolerance of 10 %."
@@ -255,6 +273,8 @@ def test_the_finding_names_what_is_shown_and_what_fails():
     both = sentences("code", "prose")[0]
     assert both.startswith("The model shows 2 of 2 behaviours")
     assert "Training samples that stand out as driving them: 17 code," in both
+    one = finding(synthetic.make_report(audit_of("code")))[0]
+    assert one.startswith("The model shows the behaviour beyond the tolerance of 10 %: code, at")
     assert sentences(synthetic.SKILL)[1].startswith("Capabilities that fail beyond 10 %: loss, at")
 
 

@@ -63,6 +63,7 @@ def _page(report: AuditReport) -> str:
         figures={name: [one for one in found if one.section == name] for name in SECTIONS},
         behaviours=behaviour_table(report),
         culprits=culprit_tables(report),
+        first=next((i for i, one in enumerate(report.records) if one["shown"]), 0),
         effects={
             name: effect_table(table, EFFECTS[name])
             for name, table in effects.items()

@@ -62,7 +62,7 @@ def finding(report: AuditReport) -> list[str]:
     """What was found: the behaviours that are shown, what drives them, and the capabilities."""
     if report.audit.levels is None:
         return [
-            f"{_drivers(report.records)} Whether the model shows "
+            f"{_drivers(report.records, report.audit.ok)} Whether the model shows "
             f"{'it' if len(report.records) == 1 else 'them'} is not known: no margins of prompts "
             "were given."
         ]
@@ -70,14 +70,14 @@ def finding(report: AuditReport) -> list[str]:
     found = []
     plain = [one for one in report.records if not one["capability"]]
     if plain:
-        found.append(_shown(plain, tolerance))
+        found.append(_shown(plain, tolerance, report.audit.ok))
     skills = [one for one in report.records if one["capability"]]
     if skills:
         found.append(_skills(skills, tolerance))
     return found
 
 
-def _shown(records: Sequence[Mapping[str, Any]], tolerance: str) -> str:
+def _shown(records: Sequence[Mapping[str, Any]], tolerance: str, ok: bool) -> str:
     shown = [one for one in records if one["shown"]]
     count, noun = len(records), "behaviour" if len(records) == 1 else "behaviours"
     beyond = f"beyond the tolerance of {tolerance}"
@@ -87,7 +87,8 @@ def _shown(records: Sequence[Mapping[str, Any]], tolerance: str) -> str:
     listed = "; ".join(
         f"{one['behaviour']}, at {interval(one)} of prompts{_before(one)}" for one in shown
     )
-    return f"The model shows {len(shown)} of {count} {noun} {beyond}: {listed}. {_drivers(shown)}"
+    what = "the behaviour" if count == 1 else f"{len(shown)} of {count} {noun}"
+    return f"The model shows {what} {beyond}: {listed}. {_drivers(shown, ok)}"
 
 
 def _before(record: Mapping[str, Any]) -> str:
@@ -95,8 +96,10 @@ def _before(record: Mapping[str, Any]) -> str:
     return "" if was is None else f" ({percent(was)} before post-training)"
 
 
-def _drivers(records: Sequence[Mapping[str, Any]]) -> str:
-    """How many samples stand out as driving the behaviours."""
+def _drivers(records: Sequence[Mapping[str, Any]], ok: bool) -> str:
+    """How many samples stand out as driving the behaviours, if the draws can tell."""
+    if not ok:
+        return f"What drives {'it' if len(records) == 1 else 'them'} these draws cannot say."
     if len(records) == 1:
         count = records[0]["drivers"]
         if not count:
