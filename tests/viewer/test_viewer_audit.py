@@ -249,6 +249,14 @@ def test_draws_in_doubt_are_said_to_be_first(tmp_path):
     assert "does not rest" not in trust_sentence(synthetic.bare(ok=False))
 
 
+def test_doubts_about_the_readings_are_told_once(tmp_path, report):
+    llc = report.llc.assign(ok=False, reasons="R-hat is 1.31 <&>")
+    assert "Why 1 cannot" in flat(written(synthetic.make_report(llc=llc), tmp_path))
+    both = flat(written(synthetic.make_report(doubtful(), llc=llc), tmp_path))
+    assert "Why 1 cannot" not in both
+    assert both.count("R-hat is 1.31 <&>") == 2  # at the top, and in the table of diagnostics
+
+
 def test_a_part_in_doubt_says_why(tmp_path):
     found = synthetic.make_audit()
     ok = xr.DataArray([True, False, True], dims="component")
