@@ -131,8 +131,9 @@ class Audits(Conclusion):
 
         Returns:
             By behaviour, the strongest first: sample, row (its number in the user's data), text
-            (None where it cannot be shown), principle, association, association_se, z, p, driver,
-            effect, effect_se.
+            (None where it cannot be shown), prompt (what of it comes before the one answer; None
+            where that is not known), principle, association, association_se, z, p, driver, effect,
+            effect_se.
         """
         return {
             name: [self._culprit(name, int(i)) for i in self.audit.drivers(name, k)]
@@ -202,6 +203,7 @@ class Audits(Conclusion):
             "sample": sample,
             "row": self._rows[sample],
             "text": None if text is None else text.of(sample),
+            "prompt": None if text is None else text.prompt(sample),
             "principle": None if self.principles is None else str(self.principles[sample]),
             **finite(numbers),
             "driver": bool(one["driver"]),
