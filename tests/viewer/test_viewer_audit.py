@@ -177,7 +177,8 @@ def test_every_chart_has_a_place_and_its_data(html):
              if tag == "div" and "data-figure" in attrs]  # fmt: skip
     assert sorted(drawn) == sorted(data["figures"])
     assert set(drawn) == {
-        "behaviours", "capabilities", "sample_associations", "effects_of_groups", "effects_of_shifts",
+        "behaviours", "capabilities", "sample_associations", "effects_of_groups",
+        "effects_of_shifts",
         "effects_of_parts", "mode_singular_values", "mode_loadings", "mending_curves",
         "llc_by_group", "chain_losses", "chain_running_llc", "chain_autocorrelation",
     }  # fmt: skip
@@ -294,7 +295,8 @@ def test_of_very_many_samples_those_that_stand_out_are_drawn():
     holder = effect < np.sort(effect)[0, 700]
     dims = ("behaviour", "sample")
     table = xr.Dataset(
-        {"association": (dims, effect), "association_se": (dims, np.ones_like(effect)), "z": (dims, effect),
+        {"association": (dims, effect), "association_se": (dims, np.ones_like(effect)),
+         "z": (dims, effect),
          "driver": (dims, driver), "holder": (dims, holder)},
         {"behaviour": ["x"]},
     )  # fmt: skip

@@ -151,7 +151,7 @@ def _samples(count: int) -> Figure:
         caption="A dot: a sample; from −1 to 1, how surely the margin grows where its loss falls. "
         "Coloured: told from 0, with a line of ±2 standard errors. A few dots high at the left: "
         f"few samples taught it.{thinned}",
-        description=f"Associations of {count:,} training samples with the chosen behaviour, sorted.",
+        description=f"Associations of {count:,} training samples with a behaviour, sorted.",
         chart=compiled(chart.properties(width=400, height=230)),
     )
 

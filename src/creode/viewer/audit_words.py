@@ -44,9 +44,9 @@ AUDIT_GLOSSARY = (
     ),
     (
         "Drives, holds back",
-        "A sample’s association, or the effect of a principle, shift or part, is told from 0, and above it or below. Told from 0: at a false-discovery rate, "
-        "the share of such findings that may be chance, among a behaviour’s samples, or among all "
-        "cells of a table.",
+        "A sample’s association, or the effect of a principle, shift or part, is told from 0, and "
+        "above it or below. Told from 0: at a false-discovery rate, the share of such findings "
+        "that may be chance, among a behaviour’s samples, or among all cells of a table.",
     ),
     ("z", "The association in units of its standard error."),
     ("Principle", "The group that a sample of the training data belongs to."),
