@@ -61,7 +61,8 @@ def levels(
 def _levels(margins: Mapping[str, ArrayLike]) -> xr.Dataset:
     rows = {name: _level(name, np.asarray(values, np.float64)) for name, values in margins.items()}
     columns = {
-        name: ("behaviour", [row[name] for row in rows.values()]) for name in next(iter(rows.values()))
+        name: ("behaviour", [row[name] for row in rows.values()])
+        for name in next(iter(rows.values()))
     }
     return xr.Dataset(columns, coords={"behaviour": list(rows)})
 

@@ -127,8 +127,10 @@ def audit(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
             raise ValueError(
                 "a new audit needs MODEL, --data, --behaviour and --out; a finished one --from DIR."
             )
-        fixed = {"checkpoints": "last", "probe": [], "probe_split": None, "text": "text",
-                 "packing": "pad"}  # fmt: skip
+        fixed: dict[str, Any] = {
+            "checkpoints": "last", "probe": [], "probe_split": None, "text": "text",
+            "packing": "pad",
+        }  # fmt: skip
         study = study_of(locals() | fixed) | {"rate": rate}
         own = {"tokenizer": tokenizer, "length": length, "split": split}
         asked = {

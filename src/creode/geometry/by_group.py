@@ -1,7 +1,7 @@
 """Learning coefficients refined to groups of a probe's samples, from the moments that were kept.
 
-λ̂_g = nβ (E[L_g(w)] − L_g(w*)), L_g the mean loss over the units of group g. Weighted by their units,
-the groups' λ̂ have the probe's λ̂ for their mean.
+λ̂_g = nβ (E[L_g(w)] − L_g(w*)), L_g the mean loss over the units of group g. Weighted by their
+units, the groups' λ̂ have the probe's λ̂ for their mean.
 
 Here: that reading, with its error between chains.
 Not here: λ̂ of whole probes with all checks (llc.py).

@@ -1,8 +1,8 @@
 """One study: model(s), data and what to read, as a checked config; its units of work; its readings.
 
 Here: configuration (config.py), running (run.py), what it will cost (plan.py), what is concluded
-(conclusion.py; readings.py, development.py, responses.py, attribution.py, audits.py), how that depends on
-the settings (sensitivity.py).
+(conclusion.py; readings.py, development.py, responses.py, attribution.py, audits.py), how that
+depends on the settings (sensitivity.py).
 Not here: commands (cli/), the demo (demo.py).
 """
 

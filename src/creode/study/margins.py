@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +72,7 @@ def take_margins(
     """
     if not store.has((GROUP, step, MARGINS)):
         model = on_device(posterior, execution.device).model
-        store.write((GROUP, step, MARGINS), xr.DataTree(_by_prompt(model, margins)))
+        store.write((GROUP, step, MARGINS), _kept(margins_at(model, margins)))
 
 
 def take_before(
@@ -95,7 +94,7 @@ def take_before(
     if not store.has((GROUP, BEFORE, MARGINS)):
         if execution.device is not None:
             model.to(execution.device)
-        store.write((GROUP, BEFORE, MARGINS), xr.DataTree(_by_prompt(model, margins)))
+        store.write((GROUP, BEFORE, MARGINS), _kept(margins_at(model, margins)))
 
 
 def read_margins(store: Store, step: str) -> Margins | None:
@@ -103,18 +102,34 @@ def read_margins(store: Store, step: str) -> Margins | None:
     if not store.has((GROUP, step, MARGINS)):
         return None
     held = store.read((GROUP, step))[f"{GROUP}/{step}/{MARGINS}"].to_dataset()
-    return {str(held[name].attrs["behaviour"]): held[name].values for name in sorted(held)}
+    return {
+        str(held[name].attrs["behaviour"]): held[name].values for name in sorted(map(str, held))
+    }
 
 
-def _by_prompt(model: nn.Module, margins: Mapping[str, Margin]) -> xr.Dataset:
-    found: dict[str, Any] = {}
+def margins_at(model: nn.Module, margins: Mapping[str, Margin]) -> Margins:
+    """The margins of every prompt at the weights that a model holds now, by behaviour.
+
+    Raises:
+        ValueError: one is not finite.
+    """
+    found: Margins = {}
     with torch.no_grad(), borrowed(model) as at_rest:
-        for number, (name, margin) in enumerate(margins.items()):
+        for name, margin in margins.items():
             values = margin.by_prompt(at_rest).double().cpu().numpy()
             if not np.isfinite(values).all():
-                raise ValueError(
-                    f"behaviour {name!r}: the margin of prompt {int(np.argmin(np.isfinite(values)))}"
-                    " is not finite."
-                )
-            found[f"margin_{number:04d}"] = ((f"prompt_{number:04d}",), values, {"behaviour": name})
-    return xr.Dataset(found)
+                wrong = int(np.argmin(np.isfinite(values)))
+                raise ValueError(f"behaviour {name!r}: the margin of prompt {wrong} is not finite.")
+            found[name] = values
+    return found
+
+
+def _kept(margins: Margins) -> xr.DataTree:
+    return xr.DataTree(
+        xr.Dataset(
+            {
+                f"margin_{number:04d}": ((f"prompt_{number:04d}",), values, {"behaviour": name})
+                for number, (name, values) in enumerate(margins.items())
+            }
+        )
+    )

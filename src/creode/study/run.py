@@ -102,8 +102,11 @@ def run_study(
             "data": data.fingerprint(),
             "probes": {name: samples.fingerprint() for name, samples in probes.items()},
             "metrics": {spec: task_fingerprint(metric) for spec, metric in metrics.items()},
-            **({"behaviours": {name: task_fingerprint(one) for name, one in margins.items()}}
-               if margins else {}),
+            **(
+                {"behaviours": {name: task_fingerprint(one) for name, one in margins.items()}}
+                if margins
+                else {}
+            ),
         },
     }
     with Store.open(out, config) as store:

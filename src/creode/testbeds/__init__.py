@@ -16,6 +16,13 @@ from creode.testbeds.parentheses import (
     revealing,
     strings_of,
 )
+from creode.testbeds.planted_faults import (
+    PlantedFault,
+    PostTrained,
+    planted_fault,
+    post_trained,
+    pretrained,
+)
 from creode.testbeds.quadratic import Quadratic, quadratic
 from creode.testbeds.superposition import Superposition, superposition
 from creode.testbeds.superposition_training import (
@@ -39,6 +46,8 @@ __all__ = [
     "LastTokenDecoder",
     "ListSorting",
     "NormalCrossing",
+    "PlantedFault",
+    "PostTrained",
     "Quadratic",
     "SortingHeads",
     "Superposition",
@@ -57,6 +66,9 @@ __all__ = [
     "normal_crossing",
     "num_corners",
     "parentheses",
+    "planted_fault",
+    "post_trained",
+    "pretrained",
     "quadratic",
     "rescaled",
     "revealing",
