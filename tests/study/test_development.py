@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from study_cases import DATA, tiny_study
+from study_cases import DATA, many, tiny_study
 
 from creode.data import Samples, load
 from creode.development import (
@@ -222,16 +222,6 @@ def keys(out):
     with Store.open(out, mode="read") as store:
         found = store.keys()
     return {key[0] for key in found}
-
-
-def many(models, folder, count=6):
-    """A directory of `count` checkpoints, which are those of `models` again and again."""
-    weights = [one.path for one in list_checkpoints(models)]
-    for number in range(count):
-        target = folder / f"step_{number:06d}"
-        if not target.exists():
-            shutil.copytree(weights[number % len(weights)], target)
-    return folder
 
 
 def test_measures_are_taken_once_a_checkpoint_and_resume(models, tmp_path, monkeypatch):

@@ -11,6 +11,9 @@ from creode.development.changes import changes
 from creode.development.checkpoints import Checkpoint, is_hub_id, list_checkpoints
 from creode.development.curve import Effort
 from creode.development.curve_prior import Prior
+from creode.development.flips import sign_flips
+from creode.development.meetings import Meetings, meetings
+from creode.development.peaks import peaks
 from creode.development.predictors import (
     dmmse_in_context,
     next_token_predictors,
@@ -44,6 +47,7 @@ __all__ = [
     "CheckpointSaver",
     "Effort",
     "Event",
+    "Meetings",
     "Prior",
     "Reading",
     "Smooth",
@@ -57,9 +61,12 @@ __all__ = [
     "load_model",
     "load_readings",
     "load_weights",
+    "meetings",
     "next_token_predictors",
+    "peaks",
     "ridge_in_context",
     "shapes",
+    "sign_flips",
     "smooth",
     "stages",
     "trajectory_pca",

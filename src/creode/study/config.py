@@ -17,6 +17,7 @@ from creode import tasks
 from creode.data import Samples, load, load_demonstrations, load_preferences
 from creode.development import FEWEST, Checkpoint, is_hub_id, list_checkpoints
 from creode.models import load_model
+from creode.response.influence import Kind
 from creode.sampling import KERNELS, Auto, Execution, Kernel, Plan, Schedule
 from creode.sampling.observables import as_observables
 from creode.tasks import Task
@@ -30,6 +31,7 @@ TASKS: dict[str, type[Any]] = {
 }
 FORMS = {"sft": "demonstrations", "dpo": "preferences", "reward": "preferences"}  # "text" else
 BYTES = "bytes"
+TRAIN, QUERY = "train", "query"  # the probes whose full traces influences are of
 
 
 def _as_tuple(value: Any) -> Any:
@@ -72,6 +74,14 @@ class DataConfig(Strict):
         if self.principle is not None:
             raise ValueError("principle names a column of demonstrations or preferences.")
         return load(self.source, text=self.text, packing=self.packing, **common)
+
+
+class InfluenceConfig(Strict):
+    """Training samples whose influence on queries is read at every checkpoint."""
+
+    query: DataConfig
+    train: DataConfig | None = None  # None: the study's data
+    kind: Kind = "covariance"
 
 
 class SamplerConfig(BaseModel):
@@ -133,6 +143,8 @@ class StudyConfig(Strict):
     measures: Annotated[  # of the whole model at every checkpoint, beside its draws
         tuple[Literal["weight_norm", "hessian", "outputs"], ...], BeforeValidator(_as_tuple)
     ] = ()
+    influence: InfluenceConfig | None = None  # along checkpoints, from the model's draws
+    runs: dict[str, str] = Field(default_factory=dict)  # by name, for one plane of outputs
     metrics: Names = ()  # "module:function" of (model, step), read at every checkpoint
     rate: float = Field(default=0.05, gt=0, lt=1)  # false discoveries among significant responses
     sampler: SamplerConfig = SamplerConfig()
@@ -160,9 +172,18 @@ class StudyConfig(Strict):
         as_observables(self.observables, self.probes)
         if self.reading == "response" and not self.probes:
             raise ValueError("a response needs data to respond to; give probes.")
-        for name in ("measures", "metrics"):
+        for name in ("measures", "metrics", "influence", "runs"):
             if getattr(self, name) and self.reading != "development":
-                raise ValueError(f"{name} are read along checkpoints, by reading 'development'.")
+                verb = "is" if name == "influence" else "are"
+                raise ValueError(f"{name} {verb} read along checkpoints, by reading 'development'.")
+        if self.runs and "outputs" not in self.measures:
+            raise ValueError("runs are compared by their outputs; add 'outputs' to the measures.")
+        taken = sorted({TRAIN, QUERY} & self.probes.keys()) if self.influence else []
+        if taken:
+            raise ValueError(
+                f"a probe cannot be named {taken[0]!r} beside influence, whose samples have that "
+                "name; give it another."
+            )
         named = len(set(self.checkpoints)) if isinstance(self.checkpoints, tuple) else FEWEST
         if self.reading == "development" and (self.checkpoints == "last" or named < FEWEST):
             raise ValueError(
@@ -178,6 +199,14 @@ class StudyConfig(Strict):
                 "reference, and give none with other tasks."
             )
         return self
+
+    @property
+    def every_probe(self) -> dict[str, DataConfig]:
+        """The probes, and of influence its training samples and queries, whose traces are kept."""
+        if self.influence is None:
+            return self.probes
+        own = {TRAIN: self.influence.train or self.data, QUERY: self.influence.query}
+        return self.probes | own
 
     def load(self, data: DataConfig, model: Path | str) -> Samples:
         """Samples of the task's form, with the reference's log-probabilities where it has one."""

@@ -78,7 +78,7 @@ def texts_of(study: StudyConfig, fingerprints: Mapping[str, str], probes: Sequen
     model = study.model if checkpoint is None else checkpoint.path
     found, missing = {}, {}
     for name in probes:
-        text = _text(study, study.probes[name], model, fingerprints[name])
+        text = _text(study, study.every_probe[name], model, fingerprints[name])
         if isinstance(text, Text):
             found[name] = text
         else:
