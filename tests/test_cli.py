@@ -43,12 +43,14 @@ LLC = ("llc", "decoder", "--data", "corpus:brackets", "--length", 16, "--limit",
 def test_development_is_stages_or_the_reason_why_there_are_none(run, tmp_path):
     run(*(7 if option == 3 else option for option in TRAIN))
     (tmp_path / "twice.py").write_text("def read(model, step):\n    return {'twice': 2 * step}\n")
-    options = (*LLC[1:], "--measure", "weight_norm", "--metric", "twice:read")
+    options = (*LLC[1:], "--measure", "weight_norm", "--metric", "twice:read",
+               "--query", "corpus:logs", "--query-limit", 2, "--train-limit", 5)  # fmt: skip
     told = run("develop", *options, "--json")
     assert told.exit_code == 0, told.output
     trajectory = xr.open_zarr(tmp_path / "run/trajectory.zarr", consolidated=False)
     assert trajectory["weight_norm"].notnull().all()
     assert (trajectory["twice"] == 2 * trajectory["checkpoint"]).all()
+    assert trajectory["influence"].shape == (7, 2, 5)
     (only,) = json.loads(told.stdout)
     assert not only["ok"]
     assert "usable readings of 7 checkpoints" in only["reasons"]
@@ -56,6 +58,10 @@ def test_development_is_stages_or_the_reason_why_there_are_none(run, tmp_path):
     assert only["reasons"].split("'")[-1] in (tmp_path / "run/report.html").read_text()
     table = " ".join(run("develop", *options).stdout.split())
     assert "Stages" in table
+    assert "Influence of training samples" in (tmp_path / "run/report.html").read_text()
+    alone = run("develop", *LLC[1:-1], "alone", "--train-limit", 5)
+    assert alone.exit_code == 1
+    assert "--train-limit is of influence; give --query" in " ".join(alone.stderr.split())
     few = run("develop", *LLC[1:-1], "few", "--checkpoints", "0,12")
     assert few.exit_code == 1
     assert "stages need at least 6 checkpoints, got (0, 12)" in " ".join(few.stderr.split())

@@ -1,5 +1,6 @@
 """The charts and tables of a development: what is drawn is what the results hold."""
 
+import itertools
 import json
 import re
 
@@ -12,6 +13,7 @@ from visiting import DESK, Visit
 from creode.viewer import DevelopmentReport, write_report
 from creode.viewer.development import datasets, with_alarms
 from creode.viewer.figures import figures
+from creode.viewer.influence_along import drawn
 from creode.viewer.readings import readings
 from creode.viewer.stages import in_words
 from creode.viewer.theme import LIGHT
@@ -98,7 +100,7 @@ def test_without_stages_the_readings_are_drawn_alone():
 def test_what_the_stages_are_of_is_drawn_once(report):
     assert [figure.name for figure in figures(report) if figure.section != "components"] == [
         "development_by_stage", "measures_along_training", "chi_along_training",
-        "trajectory_plane", "llc_along_training_heads",
+        "influence_along_training", "trajectory_plane", "llc_along_training_heads",
     ]  # fmt: skip
 
 
@@ -114,6 +116,58 @@ def test_chi_has_a_panel_a_component_and_a_line_a_probe(report, rows):
     assert row["value"] == pytest.approx(float(exact), rel=1e-6)
     assert row["title"] == f"χ of l0h1 to prose at step {STEPS[5]}"
     assert sum(not row["ok"] for row in chi) == 1
+
+
+def test_the_strongest_influences_are_drawn_with_bands_and_texts(report, rows):
+    drawn = rows["influence"]
+    exact = report.development.influence
+    first = [row for row in drawn if row["panel"] == "query 0"]
+    assert drawn[0]["panel"] == "query 0"  # a flip comes first
+    assert {row["series"] for row in first} == {"0", "1", "2", "3"}
+    assert len(first) == 4 * len(STEPS)
+    flips = [row for row in first if row["series"] == "0"]
+    one = exact.sel(query=0, train=5)
+    for row, at, se in zip(flips, one["influence"].values, one["influence_se"].values, strict=True):
+        assert row["value"] == pytest.approx(at, rel=1e-6)
+        assert row["high"] - row["value"] == pytest.approx(2 * se, rel=1e-4)
+        assert row["value"] - row["low"] == pytest.approx(2 * se, rel=1e-4)
+    assert [i for i, row in enumerate(flips) if not row["ok"]] == [DOUBTFUL]
+    assert flips[3]["title"] == f"sample 5 on query 0 at step {STEPS[3]}"
+    assert flips[3]["words"] == ["def sample_5(values): return sorted(values)"]
+    ends = {row["label"]: row for row in first if row["label"]}
+    assert ends.keys() == {"5", "40", "17", "0"}
+    height = max(row["value"] for row in first) - min(row["value"] for row in first)
+    places = sorted(row["label_at"] for row in ends.values())
+    assert min(b - a for a, b in itertools.pairwise(places)) > 0.07 * height
+    second = [row for row in drawn if row["panel"] == "query 3" and row["series"] == "0"]
+    assert second[-1]["label"] == "17"  # the largest at its peak
+
+
+def test_a_surest_flip_is_drawn_though_others_are_stronger(report):
+    found = report.development.influence.copy(deep=True)
+    found["peak_value"][0] = [1.0, 2.0, 0.01, 3.0, 4.0, 5.0]
+    assert dict(drawn(found))[0] == [5, 4, 3, 2]
+
+
+def test_influences_that_change_are_told_with_their_texts(report, tmp_path):
+    page = write_report(report, tmp_path / "report.html").read_text()
+    told = page.split('id="influence-title"')[1].split("</table>")[0]
+    words = " ".join(re.sub(r"<[^>]+>|\s+", " ", told).split())
+    flip, peak = report.development.influence_changes
+    assert (flip["query"], flip["train"], peak["query"], peak["train"]) == (0, 5, 3, 17)
+    assert "Of 12 pairs 1 change their sign (1 around a stage boundary" in words
+    assert "1 of 25 checkpoints were left out" in words
+    assert f"{flip['flip_after']:,} – {flip['flip_before']:,}" in words
+    assert f"{peak['peak_step']:,} ({peak['peak_low']:,} – {peak['peak_high']:,})" in words
+    assert "sample: def sample_17(values): return sorted(values)" in words
+    assert "query: another" in words
+
+
+def test_a_development_without_influence_has_none(tmp_path):
+    report = synthetic_development.make_report(influence=None, influence_changes=())
+    assert "influence_along_training" not in [figure.name for figure in figures(report)]
+    assert datasets(report.development)["influence"] == []
+    assert "influence-title" not in write_report(report, tmp_path / "report.html").read_text()
 
 
 def test_the_path_is_drawn_in_order_with_ideal_predictors_beside_it(report, rows):

@@ -65,39 +65,6 @@ def fail(error: BaseException) -> None:
     stderr.print(f"[bold red]error[/] {escaped(_sentence(error))}", highlight=False, soft_wrap=True)
 
 
-def stages_table(records: Sequence[Mapping[str, Any]]) -> Table:
-    """Stages of development; one that rests on doubtful readings says so."""
-    from creode.viewer.stages import stage_rows
-
-    table = Table(title="Stages", title_justify="left")
-    for name in ("stage", "steps", "begins at (95 %)", "probability", "Δλ̂", "Δ loss"):
-        table.add_column(name, justify="right")
-    for name in ("kind", "moved most", "ok"):
-        table.add_column(name)
-    for row in stage_rows(records):
-        doubt = "yes" if row["ok"] else f"[red]no[/]: {escaped(row['reasons'])}"
-        if row["stage"] is None:
-            table.add_row("–", *[""] * 7, doubt)
-            continue
-        told = (str(row[name]) for name in ("stage", "steps", "begins", "probability"))
-        kind = row["kind"] + (f" ({row['type']})" if row["type"] else "")
-        moved = escaped("; ".join(row["moved"]))
-        table.add_row(*told, row["llc"], row["loss"], kind, moved, doubt)
-    return table
-
-
-def events_table(events: Sequence[Mapping[str, Any]]) -> Table:
-    """What an alarm would have said, and when."""
-    from creode.viewer.stages import event_rows
-
-    table = Table(title="Alarms", title_justify="left")
-    for name in ("rang at", "since", "interval", "reading", "change", "Δ loss", "kind"):
-        table.add_column(name)
-    for row in event_rows(events):
-        table.add_row(*(escaped(text) for text in row.values()))
-    return table
-
-
 def readings_table(records: Sequence[Mapping[str, Any]]) -> Table:
     """The readings as a table; one that is not trusted says why."""
     table = Table(title="Local learning coefficient λ̂", title_justify="left")

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from creode.cli import console
+from creode.cli.development_tables import events_table, influence_table, stages_table
 
 if TYPE_CHECKING:
     from creode.study import Conclusion
@@ -68,9 +69,11 @@ def tables(found: Conclusion, records: Sequence[Mapping[str, Any]]) -> list[Tabl
     if isinstance(found, Responses):
         return [console.response_table(records)]
     if isinstance(found, Development):
+        changed = found.influence_records()
         return [
             console.readings_table(found.readings()),
-            console.stages_table(records),
-            *([console.events_table(found.events())] if found.events() else []),
+            stages_table(records),
+            *([events_table(found.events())] if found.events() else []),
+            *([influence_table(changed)] if changed else []),
         ]
     return [console.readings_table(records)]

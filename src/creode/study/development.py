@@ -211,10 +211,18 @@ class Development(Readings):
                 stages=self.records(),
                 events=self.events(),
                 curve=curve,
+                influence=self._shown_influence,
+                influence_changes=self.influence_records(),
                 plane=self.plane,
                 groups=[] if isinstance(self.shapes, str) else group_records(self.shapes),
             )
         )
+
+    @property
+    def _shown_influence(self) -> xr.Dataset | None:
+        if self.influences is None or self.influence_changes is None:
+            return None
+        return self.influence_changes.merge(self.influences, combine_attrs="override")
 
     def influence_records(self) -> list[dict[str, Any]]:
         """Influences that flip or peak, surest first, as plain values; none without influence."""

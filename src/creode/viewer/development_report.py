@@ -22,6 +22,8 @@ class DevelopmentReport:
     events: Sequence[Mapping[str, Any]] = ()  # of an alarm
     curve: xr.Dataset | None = None  # dim step: curve, curve_se; what the stages are stages of
     groups: Sequence[Mapping[str, Any]] = ()  # records of parts whose curves have one shape
+    influence: xr.Dataset | None = None  # along checkpoints, with what changes in it
+    influence_changes: Sequence[Mapping[str, Any]] = ()  # records of flips and peaks
     plane: xr.Dataset | None = None  # of `trajectory_pca`, of one run
 
     def __post_init__(self) -> None:

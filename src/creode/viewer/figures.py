@@ -15,6 +15,7 @@ from creode.viewer import charts
 from creode.viewer.development import measures
 from creode.viewer.development_charts import chi_figure, measure_figure, stage_figure
 from creode.viewer.figure import Figure
+from creode.viewer.influence_along import influence_figure
 from creode.viewer.marks import StepAxis
 from creode.viewer.plane import plane_figure
 from creode.viewer.readings import (
@@ -46,6 +47,8 @@ def figures(report: Report) -> list[Figure]:
             found.append(measure_figure(beside, axis))
         if "chi" in beside.trajectory:
             found.append(chi_figure(beside, axis))
+        if beside.influence is not None:
+            found.append(influence_figure(beside, axis))
         if beside.plane is not None:
             found.append(plane_figure(beside))
         followed = [row for row in followed if row["component"] != beside.component]
