@@ -112,6 +112,7 @@ def make_report(**changes: Any) -> Any:
         "curve": found.stages[["curve", "curve_se"]],
         "influence": make_influence(),
         "influence_changes": change_records(make_influence()),
+        "chi_path": found.chi_path,
         "plane": make_plane(),
         "groups": [
             {"group": 1, "parts": ["l0h0", "l0h1"], "stability": 0.93, "stable": True},
@@ -126,8 +127,8 @@ def make_report(**changes: Any) -> Any:
     )  # fmt: skip
 
 
-def make_plane() -> xr.Dataset:
-    """A path that turns twice, beside three ideal predictors."""
+def make_plane(runs: tuple[str, ...] = ()) -> xr.Dataset:
+    """A path that turns twice, beside three ideal predictors; of several runs, one a name."""
     from creode.development import trajectory_pca
 
     rng = np.random.default_rng(7)
@@ -138,6 +139,10 @@ def make_plane() -> xr.Dataset:
         path + 0.1 * rng.standard_normal(path.shape), {"checkpoint": STEPS},
         ("checkpoint", "sample", "output"),
     )  # fmt: skip
+    if runs:
+        others = [outputs * (1 - 0.3 * n) + 0.4 * n * second for n in range(len(runs))]
+        others[-1] = others[-1].isel(checkpoint=slice(3, None))  # not read at all steps
+        outputs = xr.concat(others, xr.Variable("run", [*runs]), join="outer")
     ideals = {"uniform": 0 * first, "unigram": 0.4 * first + second, "bigram": 0.9 * first}
     return trajectory_pca(
         outputs, {n: xr.DataArray(v, dims=("sample", "output")) for n, v in ideals.items()}

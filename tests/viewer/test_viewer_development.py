@@ -100,7 +100,7 @@ def test_without_stages_the_readings_are_drawn_alone():
 def test_what_the_stages_are_of_is_drawn_once(report):
     assert [figure.name for figure in figures(report) if figure.section != "components"] == [
         "development_by_stage", "measures_along_training", "chi_along_training",
-        "influence_along_training", "trajectory_plane", "llc_along_training_heads",
+        "chi_path", "influence_along_training", "trajectory_plane", "llc_along_training_heads",
     ]  # fmt: skip
 
 
@@ -187,6 +187,43 @@ def test_the_path_is_drawn_in_order_with_ideal_predictors_beside_it(report, rows
     assert list(ideal) == ["uniform", "unigram", "bigram"]
     assert ideal["bigram"]["x"] == pytest.approx(float(exact["ideal"][2, 0]), rel=1e-6)
     assert "off the plane" in ideal["bigram"]["words"][-1]
+
+
+def test_the_path_through_responses_is_drawn_with_what_its_axes_are(report, rows):
+    exact = report.development.chi_path
+    path = rows["chi_path"]
+    assert [row["order"] for row in path] == [*range(len(STEPS) - 1)]  # one is in doubt
+    for row, at, se in zip(path, exact["score"].values, exact["score_se"].values, strict=True):
+        assert (row["x"], row["y"]) == (
+            pytest.approx(at[0], rel=1e-6),
+            pytest.approx(at[1], rel=1e-6),
+        )
+        assert row["x_high"] - row["x_low"] == pytest.approx(4 * se[0], rel=1e-4)
+    figure = next(one for one in figures(report) if one.name == "chi_path")
+    flat = exact["loading"].isel(axis=0).stack(response=("component", "probe"))
+    part, probe = flat["response"].values[int(abs(flat.values).argmax())]
+    assert f"most of all {part} to {probe} (" in figure.caption
+
+
+def test_runs_in_one_plane_are_told_apart_by_name_and_colour():
+    plane = synthetic_development.make_plane(("decoder", "seed1", "seed2"))
+    report = synthetic_development.make_report(plane=plane)
+    drawn = datasets(report.development)["plane"]
+    by_run = {}
+    for row in drawn:
+        by_run.setdefault(row["run"], []).append(row)
+    counts = {run: len(of) for run, of in by_run.items()}
+    assert counts == {
+        "decoder": len(STEPS), "seed1": len(STEPS), "seed2": len(STEPS) - 3, None: 3,
+    }  # fmt: skip
+    last = by_run["seed2"][-1]
+    assert (last["label"], last["title"]) == ("seed2 20,000", "seed2, step 20,000")
+    assert last["x"] == pytest.approx(float(plane["score"].sel(run="seed2")[-1, 0]), rel=1e-6)
+    assert [row["order"] for row in by_run["seed2"]] == [*range(len(STEPS) - 3)]
+    assert [row["label"] for row in by_run["seed1"][1:-1]] == [""] * (len(STEPS) - 2)
+    figure = next(one for one in figures(report) if one.name == "trajectory_plane")
+    assert "runs decoder, seed1, seed2" in figure.description
+    assert '"seed2"' in json.dumps(figure.chart["scales"])
 
 
 def test_other_readings_have_a_panel_each_with_bars_where_there_is_an_error(report, rows):

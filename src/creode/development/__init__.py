@@ -22,6 +22,7 @@ from creode.development.predictors import (
 from creode.development.reading import Reading
 from creode.development.readings_file import load_readings
 from creode.development.replay import alarms
+from creode.development.response_path import response_path
 from creode.development.series import FEWEST
 from creode.development.shapes import shapes
 from creode.development.smoothing import Smooth, smooth
@@ -64,6 +65,7 @@ __all__ = [
     "meetings",
     "next_token_predictors",
     "peaks",
+    "response_path",
     "ridge_in_context",
     "shapes",
     "sign_flips",

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import xarray as xr
 
-from creode.development import alarms, stages
+from creode.components import slug
+from creode.development import alarms, response_path, stages
 from creode.response import susceptibility
 from creode.store import Store
+from creode.study.companions import own_name
 from creode.study.conclusion import DATA, finite
 from creode.study.config import QUERY, TRAIN, StudyConfig
 from creode.study.draws import open_draws
@@ -30,17 +32,19 @@ from creode.study.influence_along import (
 )
 from creode.study.measures import measured
 from creode.study.moved import moved_most
-from creode.study.outputs import plane
+from creode.study.outputs import NAME, plane
 from creode.study.readings import Readings
 from creode.study.run import subject_of
 from creode.study.shape_groups import group_records, shapes_of
 from creode.study.texts import texts_of
+from creode.study.trajectory import readings_along
 
 if TYPE_CHECKING:
     from creode.viewer import Report
 
 TRAJECTORY_FILE, STAGES_FILE, ALARMS_FILE = "trajectory.zarr", "stages.zarr", "alarms.zarr"
 PLANE_FILE, SHAPES_FILE = "plane.zarr", "shapes.zarr"
+CHI_FILE = "chi_path.zarr"
 INFLUENCE_FILE, CHANGES_FILE = "influence.zarr", "influence.json"
 
 
@@ -68,32 +72,8 @@ class Development(Readings):
         """
         names = [str(name) for name in self.verdict["component"].values]
         first = subject_of(names)
-        others = [name for name in names if name != first]
-        whole = self.verdict.sel(component=first, drop=True)
-        found = xr.Dataset(
-            {"llc": whole["llc"], "llc_se": whole["llc_se"], "ok": whole["ok"].astype(bool),
-             "loss": whole["init_loss"], "loss_se": whole["init_loss_se"],
-             "loss_ok": whole["init_loss"].notnull()}
-        )  # fmt: skip
-        along = [n for n in others if (self.verdict["reasons"].sel(component=n) != "not run").all()]
-        if along:
-            parts = self.verdict.sel(component=along)
-            found = found.assign(_parts("component_llc", parts))
-        if self.probes:
-            on = xr.concat(
-                [self.llc[probe].sel(component=first, drop=True) for probe in self.probes],
-                xr.Variable("probe", self.probes), combine_attrs="drop",
-            )  # fmt: skip
-            found = found.assign(
-                _parts("probe_llc", on)
-                | {
-                    "probe_loss": on["init_loss"],
-                    "probe_loss_se": on["init_loss_se"],
-                    "probe_loss_ok": on["init_loss"].notnull(),
-                }
-            )
-        if self.probes and along:
-            found = found.assign(_chi(self.responses.sel(component=along, probe=self.probes)))
+        on_probes = {probe: self.llc[probe] for probe in self.probes}
+        found = readings_along(first, self.verdict, on_probes, lambda: self.responses)
         found = found.merge(self.measured, join="left")
         if self.influences is not None:
             found = found.merge(self.influences, join="left")
@@ -144,9 +124,23 @@ class Development(Readings):
 
     @cached_property
     def plane(self) -> xr.Dataset | None:
-        """Principal components of the outputs along training, if the study kept outputs."""
+        """Principal components of the outputs along training, if the study kept outputs.
+
+        With the dimension run, the study's own first, if it names others.
+        """
         with Store.open(self.path, mode="read") as store:
-            return plane(store)
+            return plane(store, self._runs)
+
+    @cached_property
+    def chi_path(self) -> xr.Dataset | None:
+        """`creode.development.response_path` of χ that can be trusted; None where there is none."""
+        if "chi" not in self.trajectory:
+            return None
+        trusted = self.trajectory["chi"].where(self.trajectory["chi_ok"])
+        try:
+            return response_path(trusted, self.trajectory["chi_se"])
+        except ValueError:
+            return None
 
     @cached_property
     def stages(self) -> xr.Dataset | str:
@@ -190,6 +184,8 @@ class Development(Readings):
         self._write_zarr(ALARMS_FILE, self.alarms)
         if self.plane is not None:
             self._write_zarr(PLANE_FILE, self.plane)
+        if self.chi_path is not None:
+            self._write_zarr(CHI_FILE, self.chi_path)
         if self.influence_changes is not None:
             self._write_zarr(INFLUENCE_FILE, self.influence_changes)
             self._write_json(CHANGES_FILE, self.influence_records())
@@ -214,9 +210,20 @@ class Development(Readings):
                 influence=self._shown_influence,
                 influence_changes=self.influence_records(),
                 plane=self.plane,
+                chi_path=self.chi_path,
                 groups=[] if isinstance(self.shapes, str) else group_records(self.shapes),
             )
         )
+
+    @property
+    def _runs(self) -> dict[str, str] | None:
+        """Names of several runs by their names in the store."""
+        study = self.config.get("study", {})
+        others = study.get("runs")
+        if not others:
+            return None
+        own = own_name(StudyConfig.model_validate(study))
+        return {NAME: own} | {slug(name): name for name in others}
 
     @property
     def _shown_influence(self) -> xr.Dataset | None:
@@ -259,22 +266,6 @@ class Development(Readings):
                 "reasons": reasons if doubted else "",
             }
         )  # fmt: skip
-
-
-def _chi(found: xr.Dataset) -> dict[str, xr.DataArray]:
-    return {
-        "chi": found["chi"],
-        "chi_se": found["chi_se"],
-        "chi_ok": found["ok"].astype(bool) & found["chi"].notnull(),
-    }
-
-
-def _parts(name: str, dataset: xr.Dataset) -> dict[str, xr.DataArray]:
-    return {
-        name: dataset["llc"],
-        f"{name}_se": dataset["llc_se"],
-        f"{name}_ok": dataset["ok"].astype(bool),
-    }
 
 
 def _boundary(found: xr.Dataset, index: int) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from creode.sampling.observables import as_observables
 from creode.sampling.probes import as_probes
 from creode.store import Store
 from creode.study.beside import Beside
+from creode.study.companions import companions, take_companion
 from creode.study.config import StudyConfig
 from creode.study.draws import open_draws
 from creode.study.metrics import load_metric
@@ -88,6 +89,7 @@ def run_study(
     probes = as_probes(every)
     check_pairs(study, probes)
     units = list_units(study, series, first)
+    others = companions(study, first)
     metrics = {spec: load_metric(spec) for spec in study.metrics}
     config = {
         "kind": "study",
@@ -103,6 +105,10 @@ def run_study(
             store.resolve(name, decision)
         for name, fingerprint in _fingerprints(study, series, first).items():
             _hold_model(store, name, fingerprint)
+        for one in others:
+            model = load_model(one.checkpoint.path, dtype=torch.float32)
+            name = f"{one.run}_step_{one.checkpoint.step}"
+            _hold_model(store, name, model_fingerprint(model))
         schedule = plan.schedule
         if isinstance(plan.kernel, Auto):
             if "calibration" not in store.resolved:
@@ -116,6 +122,10 @@ def run_study(
         per_unit = schedule.chains * schedule.num_steps
         total = per_unit * len(units)
         subject = subject_of(unit.component for unit in units if unit.checkpoint is series[0])
+        for one in others:
+            model = load_model(one.checkpoint.path, dtype=torch.float32)
+            shown = LocalPosterior(model, task, data, nbeta=1.0, localization=1.0)
+            take_companion(store, one, shown, each)
         whole: LocalPosterior | None = None  # of the checkpoint that is in memory
         for index, unit in enumerate(units):
             if index == 0 or unit.checkpoint is not units[index - 1].checkpoint:

@@ -24,7 +24,8 @@ class DevelopmentReport:
     groups: Sequence[Mapping[str, Any]] = ()  # records of parts whose curves have one shape
     influence: xr.Dataset | None = None  # along checkpoints, with what changes in it
     influence_changes: Sequence[Mapping[str, Any]] = ()  # records of flips and peaks
-    plane: xr.Dataset | None = None  # of `trajectory_pca`, of one run
+    chi_path: xr.Dataset | None = None  # of `response_path`
+    plane: xr.Dataset | None = None  # of `trajectory_pca`, of one run or several
 
     def __post_init__(self) -> None:
         needed = ("llc", "llc_se", "ok", "loss")
