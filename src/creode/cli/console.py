@@ -155,6 +155,10 @@ def cost_table(cost: Mapping[str, Any]) -> Table:
     table.add_row("time of a step of all chains", f"{cost['seconds_per_step'] * 1e3:.3g} ms")
     table.add_row("time that a draw adds", f"{cost['seconds_per_draw'] * 1e3:.3g} ms")
     pilot = ", with the pilot" if cost["pilot"] else ""
+    table.add_row("samples with a gradient, in all", f"{cost['gradients']:,}")
+    table.add_row("samples scored without one, in all", f"{cost['forwards']:,}")
+    measuring = f"{cost['measuring_seconds']:.1f} s"
+    table.add_row("time to load and measure checkpoints", measuring)
     table.add_row(f"time in all{pilot}", f"{cost['seconds']:.0f} s")
     table.add_row("memory at the peak", f"{cost['memory_bytes'] / 1e6:.0f} MB")
     table.add_row("disk", f"{cost['disk_bytes'] / 1e6:.1f} MB")
