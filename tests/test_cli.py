@@ -300,6 +300,35 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
         assert message in " ".join(result.stderr.split())
 
 
+def test_runs_in_one_plane_and_influence_are_asked_for_planned_and_repeated(run, tmp_path):
+    seven = [7 if option == 3 else option for option in TRAIN]
+    run(*seven)
+    run(*seven[:-1], "twin", "--seed", 1)
+    along = ("decoder", *LLC[2:-2], "--checkpoints", "all", "--measure", "outputs",
+             "--with", "twin=twin", "--query", "corpus:logs", "--query-limit", 3, "--train",
+             "corpus:code", "--train-limit", 4, "--kind", "correlation")  # fmt: skip
+    planned = run("plan", *along, "--json")
+    assert planned.exit_code == 0, planned.output
+    told = run("develop", *along, "--out", "run", "--json")
+    assert told.exit_code == 0, told.output
+    plane = xr.open_zarr(tmp_path / "run/plane.zarr", consolidated=False)
+    assert plane["run"].values.tolist() == ["decoder", "twin"]
+    influence = xr.open_zarr(tmp_path / "run/trajectory.zarr", consolidated=False)["influence"]
+    assert influence.shape == (7, 3, 4)
+    assert influence.attrs["kind"] == "correlation"
+    assert float(abs(influence).max()) > 0.1  # of covariances it would be thousandths
+    again = json.loads(run("plan", "run", "--json").stdout)
+    exact = ("units", "gradients", "forwards", "disk_bytes")
+    assert {n: again[n] for n in exact} == {n: json.loads(planned.stdout)[n] for n in exact}
+    assert "scored without one" in run("plan", "run").stdout
+    (tmp_path / "study.json").write_text(
+        json.dumps(json.loads((tmp_path / "run/run.json").read_text())["config"]["study"])
+    )
+    repeated = run("run", "study.json", "--out", "again", "--json")
+    assert repeated.exit_code == 0, repeated.output
+    assert json.loads(repeated.stdout) == json.loads(told.stdout)
+
+
 def test_a_plan_of_options_and_of_a_run_directory(run):
     assert run(*TRAIN).exit_code == 0
     assert run(*LLC, "--component", "heads").exit_code == 0
