@@ -103,6 +103,24 @@ def test_intervals_of_the_peak_hold_its_place():
     assert (found["peak_low"] > STEPS[0]).mean() > 0.5  # and they tell something
 
 
+@pytest.mark.parametrize(("gap", "held"), [(3.15, True), (3.18, False)])
+def test_a_checkpoint_is_held_while_it_is_not_surely_lower(gap, held):
+    """2·2·P(z > gap/√2) is 0.0520 and 0.0491: Bonferroni over two others and both signs."""
+    value = np.array([[-9.0], [9.0 - gap], [0.0]])
+    steps = {"checkpoint": [1, 10, 100]}
+    along = [xr.DataArray(v, steps, ("checkpoint", "pair")) for v in (value, np.ones((3, 1)))]
+    found = peaks(*along)
+    assert (int(found["peak_low"][0]), int(found["peak_high"][0])) == (1, 10 if held else 1)
+
+
+def test_the_p_value_of_a_peak_is_of_its_better_checkpoint_and_higher_end():
+    value = np.array([[1.0], [6.0], [-5.0], [0.0]])
+    steps = {"checkpoint": [1, 10, 100, 1000]}
+    along = [xr.DataArray(v, steps, ("checkpoint", "pair")) for v in (value, np.ones((4, 1)))]
+    p = peaks(*along, dof=31)["peak_p"].item()
+    assert p == pytest.approx(2 * 2 * stats.t.sf((6 - 1) / 2**0.5, 31))
+
+
 @pytest.mark.parametrize("end", [0.0, 4.0])
 def test_false_peaks_are_rare(end):
     falls = end * (1 - X)
