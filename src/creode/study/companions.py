@@ -18,7 +18,8 @@ from creode.development import Checkpoint, list_checkpoints
 from creode.posterior import LocalPosterior
 from creode.sampling import Execution
 from creode.store import Store
-from creode.study.config import StudyConfig, holds_checkpoints
+from creode.study.config import StudyConfig
+from creode.study.model_path import holds_checkpoints
 from creode.study.outputs import NAME, take_outputs
 
 RECORD = "training.json"  # of `creode train`, beside its checkpoints

@@ -17,7 +17,6 @@ from pydantic import BeforeValidator, Field, model_validator
 from creode.data import as_tokenizer
 from creode.sampling import Execution
 from creode.study.config import (
-    BYTES,
     QUERY,
     TRAIN,
     DataConfig,
@@ -26,6 +25,7 @@ from creode.study.config import (
     Strict,
     StudyConfig,
 )
+from creode.study.model_path import BYTES
 from creode.testbeds.decoder import DecoderConfig
 from creode.training import TrainingConfig
 

@@ -25,12 +25,13 @@ from creode.posterior import LocalPosterior
 from creode.sampling import BAOAB, Auto, Plan, Schedule, run_posterior
 from creode.sampling.calibration import PILOT_SHARE, STEP_COST, Lengths
 from creode.sampling.choice import ResolvedMode
-from creode.sampling.observables import as_observables
+from creode.sampling.observables import WeightFunction
 from creode.sampling.probes import as_probes, pairs_with_minibatches
 from creode.sampling.unit import decide_mode
 from creode.store.units import serialise
 from creode.study.config import StudyConfig
 from creode.study.draws import TRACE
+from creode.study.margins import margins_of, observables_of
 from creode.study.measuring import measuring, on_disk
 from creode.study.run import list_units, load_study_model, subject_of
 from creode.study.traced import check_pairs, recorded
@@ -85,7 +86,7 @@ def plan_study(study: StudyConfig) -> Cost:
     every = {name: study.load(probe, source) for name, probe in study.every_probe.items()}
     probes = as_probes(every)
     check_pairs(study, probes)
-    as_observables(study.observables, probes)
+    observables = observables_of(study, probes, margins_of(study, source))
     units = list_units(study, series, model)
     kernel, schedule = plan.kernel, plan.schedule.fitted_to(data)
     automatic = isinstance(kernel, Auto)
@@ -107,7 +108,9 @@ def plan_study(study: StudyConfig) -> Cost:
     for component, count in counts.items():
         scored, own = recorded(study, probes, planned, component, subject)
         posterior = replace(whole, component=component)
-        trials[component] = _try(study, posterior, scored, own, next(iter(trials.values()), None))
+        trials[component] = _try(
+            posterior, scored, own, observables, next(iter(trials.values()), None)
+        )
         forwards += count * _forwards(scored, schedule, len(data))
 
     def mean(name: str) -> float:
@@ -146,10 +149,10 @@ def peak_bytes() -> int:
 
 
 def _try(
-    study: StudyConfig,
     posterior: LocalPosterior,
     probes: Mapping[str, Samples],
     plan: Plan,
+    observables: Mapping[str, WeightFunction | str],
     before: _Trial | None,
 ) -> _Trial:
     """Run a few steps of one block of a component's chains; `before`: another component's."""
@@ -175,7 +178,7 @@ def _try(
         posterior,
         probes,
         tried,
-        observables=as_observables(study.observables, probes),
+        observables=observables,
         on_progress=lambda done, total: ends.append(time.perf_counter()),
     )
     took = [after - start for start, after in pairwise(ends)]

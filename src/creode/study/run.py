@@ -24,13 +24,13 @@ from creode.fingerprint import model_fingerprint, task_fingerprint
 from creode.models import load_model
 from creode.posterior import LocalPosterior
 from creode.sampling import Auto, Calibration, find_calibration, run_posterior
-from creode.sampling.observables import as_observables
 from creode.sampling.probes import as_probes
 from creode.store import Store
 from creode.study.beside import Beside
 from creode.study.companions import companions, take_companion
 from creode.study.config import StudyConfig
 from creode.study.draws import open_draws
+from creode.study.margins import margins_of, observables_of, take_before
 from creode.study.metrics import load_metric
 from creode.study.traced import check_pairs, recorded
 
@@ -91,6 +91,8 @@ def run_study(
     units = list_units(study, series, first)
     others = companions(study, first)
     metrics = {spec: load_metric(spec) for spec in study.metrics}
+    margins = margins_of(study, source)
+    observables = observables_of(study, probes, margins)
     config = {
         "kind": "study",
         "study": study.model_dump(mode="json"),
@@ -98,6 +100,11 @@ def run_study(
             "data": data.fingerprint(),
             "probes": {name: samples.fingerprint() for name, samples in probes.items()},
             "metrics": {spec: task_fingerprint(metric) for spec, metric in metrics.items()},
+            **(
+                {"behaviours": {name: task_fingerprint(one) for name, one in margins.items()}}
+                if margins
+                else {}
+            ),
         },
     }
     with Store.open(out, config) as store:
@@ -119,6 +126,8 @@ def run_study(
         each = replace(
             study.execution, microbatch=study.execution.microbatch or schedule.batch_size
         )
+        if study.audit is not None and study.audit.before is not None:
+            take_before(store, study.audit.before, margins, each)
         per_unit = schedule.chains * schedule.num_steps
         total = per_unit * len(units)
         subject = subject_of(unit.component for unit in units if unit.checkpoint is series[0])
@@ -133,7 +142,7 @@ def run_study(
                 whole = LocalPosterior(
                     model, task, data, nbeta=study.nbeta, localization=study.localization
                 )
-                beside = Beside(study.measures, metrics, each)
+                beside = Beside(study.measures, metrics, each, margins)
                 beside.take(store, unit.key[0], whole, unit.checkpoint)
             assert whole is not None
 
@@ -149,7 +158,7 @@ def run_study(
                 scored,
                 planned,
                 unit=unit.key,
-                observables=as_observables(study.observables, scored),
+                observables=observables,
                 store=store,
                 checkpoint=None if unit.checkpoint is None else unit.checkpoint.step,
                 on_progress=report,

@@ -17,7 +17,8 @@ import xarray as xr
 from creode.data import ByteTokenizer, Samples, as_tokenizer
 from creode.data.demonstrations import IGNORED
 from creode.structure.patterns import token_texts
-from creode.study.config import DataConfig, StudyConfig, own_tokenizer
+from creode.study.config import DataConfig, StudyConfig
+from creode.study.model_path import own_tokenizer
 
 NO_TOKEN = -1
 REJECTED = " ✗ "  # between a pair's chosen answer and its rejected one
