@@ -94,6 +94,22 @@ def test_a_peak_is_placed_with_an_interval_and_told_from_a_rise():
     assert (int(found["peak_low"][2]), int(found["peak_high"][2])) == (STEPS[0], STEPS[-1])
 
 
+def test_peaks_are_of_what_was_read():
+    value = np.tile(12 * np.exp(-(((X - 0.5) / 0.2) ** 2))[:, None], 4)
+    value[:, 1], value[[0, -1], 2], value[5:7, 3] = np.nan, np.nan, np.nan
+    found = peaks(labelled(value), labelled(np.ones(value.shape)))
+    alone = peaks(
+        labelled(value).isel(checkpoint=slice(1, -1), pair=[2]),
+        labelled(np.ones(value.shape)).isel(checkpoint=slice(1, -1), pair=[2]),
+    )
+    xr.testing.assert_equal(found.isel(pair=[2]).drop_vars("peak"), alone.drop_vars("peak"))
+    assert found["peak"].values.tolist() == [True, False, True, True]
+    assert int(found["peak_step"][1]) == -1
+    assert np.isnan(found["peak_value"][1])
+    assert int(found["peak_step"][3]) in (STEPS[4], STEPS[7])
+    assert int(found["peak_low"][3]) == STEPS[4]
+
+
 def test_intervals_of_the_peak_hold_its_place():
     truth = -5 * np.exp(-(((X - 0.6) / 0.2) ** 2))
     found = peaks(*seen(truth[:, None] + np.zeros(400), seed=3))

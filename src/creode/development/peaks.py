@@ -14,16 +14,19 @@ where 2 allows for the sign that the smaller one may have.
 Here: intervals of the place, and which series peak, with false discoveries held among peaks.
 Not here: the influences and their errors (response/influence.py), flips of sign (flips.py).
 Source: S. S. Gupta 1965, for intervals. Errors are taken as independent between checkpoints.
-Dimensions: T checkpoints; whatever else the series have, such as (query, train).
+Dimensions: T checkpoints; N series, of whatever else there is, such as (query, train).
 """
 
 from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from creode.development.flips import NEVER, Array, checked, ratios, upper_tail
 from creode.response.discoveries import significant
+
+Index = NDArray[np.int64]
 
 
 def peaks(
@@ -50,38 +53,28 @@ def peaks(
         ValueError: no steps, or errors of another shape.
     """
     value, error = checked(value, error)
-    steps = value["checkpoint"].values
-    read = np.isfinite(ratios(value, error))
-    size = np.where(read, np.abs(value.values.astype(np.float64)), np.nan)
-    errors = np.where(read, error.values.astype(np.float64), np.nan)
-    flat, flat_se = size.reshape(len(steps), -1), errors.reshape(len(steps), -1)
-    places = np.full((3, flat.shape[1]), NEVER, np.int64)
-    p = np.full(flat.shape[1], np.nan)
-    for column in np.flatnonzero(np.isfinite(flat).any(0)):
-        rows = np.flatnonzero(np.isfinite(flat[:, column]))
-        own, own_se = flat[rows, column], flat_se[rows, column]
-        largest = int(own.argmax())
-        inside = _maybe_largest(own, own_se, dof, level)
-        places[:, column] = rows[[largest, inside[0], inside[-1]]]
-        if len(rows) > 2:
-            p[column] = _peak_p(own, own_se, dof)
-    rest = value.isel(checkpoint=0, drop=True)
-    there = places[0] >= 0
-    step = np.where(there, steps[places], NEVER)
-    at = np.where(there, places[0], 0), np.arange(flat.shape[1])
-    signed = value.values.reshape(len(steps), -1)
+    steps, rest = value["checkpoint"].values, value.isel(checkpoint=0, drop=True)
+    read = np.isfinite(ratios(value, error)).reshape(len(steps), -1)
+    signed, errors = (one.values.reshape(read.shape).astype(np.float64) for one in (value, error))
+    size, se = np.where(read, np.abs(signed), -np.inf), np.where(read, errors, 0.0)
+    largest, there = size.argmax(0)[None], read.any(0)
+    maybe = read & _maybe_largest(size, se, largest, read.sum(0), dof, level)
+    first, last = _ends(maybe)
 
     def shaped(values: Array) -> xr.DataArray:
         return rest.copy(data=values.reshape(rest.shape))
 
-    p_value = shaped(p)
+    def at(places: NDArray[np.int64]) -> xr.DataArray:
+        return shaped(np.where(there, steps[places], NEVER))
+
+    p_value = shaped(_peak_p(size, se, read, dof))
     return xr.Dataset(
         {
-            "peak_step": shaped(step[0]),
-            "peak_low": shaped(step[1]),
-            "peak_high": shaped(step[2]),
-            "peak_value": shaped(np.where(there, signed[at], np.nan)),
-            "peak_value_se": shaped(np.where(there, flat_se[at], np.nan)),
+            "peak_step": at(largest[0]),
+            "peak_low": at(first),
+            "peak_high": at(last),
+            "peak_value": shaped(np.where(there, _taken(signed, largest)[0], np.nan)),
+            "peak_value_se": shaped(np.where(there, _taken(se, largest)[0], np.nan)),
             "peak_p": p_value,
             "peak": significant(p_value, rate),
         },
@@ -89,19 +82,42 @@ def peaks(
     )
 
 
-def _maybe_largest(size: Array, error: Array, dof: float, level: float) -> np.ndarray:
-    """Places of one series (T,) that may be where it is largest."""
-    best = int(size.argmax())
-    spread = np.sqrt(error**2 + error[best] ** 2)
-    tail = upper_tail((size[best] - size) / spread, dof)
-    others = max(len(size) - 1, 1)
-    maybe: np.ndarray = np.flatnonzero(2 * others * tail > 1 - level)
-    return maybe
+def _maybe_largest(
+    size: Array, se: Array, largest: Index, count: Index, dof: float, level: float
+) -> NDArray[np.bool_]:
+    """Which checkpoints (T, N) may be where a series is largest; of what was read."""
+    tail = upper_tail(_over(_taken(size, largest), size, se, _taken(se, largest)), dof)
+    held: NDArray[np.bool_] = 2 * np.maximum(count - 1, 1) * tail > 1 - level
+    return held
 
 
-def _peak_p(size: Array, error: Array, dof: float) -> float:
-    """The p value of no peak between the ends of one series (T,)."""
-    between, between_se = size[1:-1, None], error[1:-1, None]
-    ends, ends_se = size[[0, -1]], error[[0, -1]]
-    tail = upper_tail((between - ends) / np.sqrt(between_se**2 + ends_se**2), dof)
-    return float(min(1.0, (len(size) - 2) * 2 * tail.max(1).min()))
+def _peak_p(size: Array, se: Array, read: NDArray[np.bool_], dof: float) -> Array:
+    """The p values (N,) of no peak between the ends; NaN where nothing lies between."""
+    ends = _ends(read)
+    places = np.arange(len(size))[:, None]
+    between = read & (places > ends[0]) & (places < ends[1])
+    tails = []
+    for end in ends:
+        over = _over(size, _taken(size, end[None]), se, _taken(se, end[None]))
+        tails.append(upper_tail(over, dof))
+    best = np.where(between, np.maximum(*tails), 1.0).min(0)
+    count = between.sum(0)
+    return np.where(count > 0, np.minimum(1.0, count * 2 * best), np.nan)
+
+
+def _over(one: Array, other: Array, one_se: Array, other_se: Array) -> Array:
+    """How far one lies over the other, in units of the error; NaN where neither was read."""
+    spread = np.hypot(one_se, other_se)
+    with np.errstate(invalid="ignore"):
+        ratio: Array = (one - other) / np.where(spread > 0, spread, 1.0)
+    return ratio
+
+
+def _ends(flags: NDArray[np.bool_]) -> tuple[Index, Index]:
+    """The first and the last place (N,) where flags (T, N) hold."""
+    return flags.argmax(0), len(flags) - 1 - flags[::-1].argmax(0)
+
+
+def _taken(values: Array, places: Index) -> Array:
+    """Values (1, N) at places (1, N)."""
+    return np.take_along_axis(values, places, 0)

@@ -20,7 +20,7 @@ from creode.sampling import Execution
 from creode.store import Store
 from creode.study.config import StudyConfig
 from creode.study.model_path import holds_checkpoints
-from creode.study.outputs import NAME, take_outputs
+from creode.study.outputs import GROUP, NAME, take_outputs
 
 RECORD = "training.json"  # of `creode train`, beside its checkpoints
 
@@ -76,7 +76,16 @@ def take_companion(
         posterior: its model, with the study's task and data.
         execution: how outputs are computed.
     """
-    take_outputs(store, f"step_{one.checkpoint.step:08d}", posterior, execution, slug(one.run))
+    take_outputs(store, _step(one), posterior, execution, slug(one.run))
+
+
+def is_taken(store: Store, one: Companion) -> bool:
+    """Whether the outputs of a checkpoint of another run are there."""
+    return store.has((GROUP, _step(one), slug(one.run)))
+
+
+def _step(one: Companion) -> str:
+    return f"step_{one.checkpoint.step:08d}"
 
 
 def _check_model(name: str, folder: str, model: nn.Module, first: Checkpoint) -> None:

@@ -175,7 +175,7 @@ class StudyConfig(Strict):
     influence: InfluenceConfig | None = None  # along checkpoints, from the model's draws
     runs: dict[str, str] = Field(default_factory=dict)  # by name, for one plane of outputs
     metrics: Names = ()  # "module:function" of (model, step), read at every checkpoint
-    rate: float = Field(default=0.05, gt=0, lt=1)  # false discoveries among significant responses
+    rate: float = Field(default=0.05, gt=0, lt=1)  # of false discoveries: responses, flips, peaks
     sampler: SamplerConfig = SamplerConfig()
     nbeta: float | Literal["auto"] = "auto"
     localization: float | Literal["auto"] = "auto"

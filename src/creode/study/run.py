@@ -27,7 +27,7 @@ from creode.sampling import Auto, Calibration, find_calibration, run_posterior
 from creode.sampling.probes import as_probes
 from creode.store import Store
 from creode.study.beside import Beside
-from creode.study.companions import companions, take_companion
+from creode.study.companions import companions, is_taken, take_companion
 from creode.study.config import StudyConfig
 from creode.study.draws import open_draws
 from creode.study.margins import margins_of, observables_of, take_before
@@ -131,7 +131,7 @@ def run_study(
         per_unit = schedule.chains * schedule.num_steps
         total = per_unit * len(units)
         subject = subject_of(unit.component for unit in units if unit.checkpoint is series[0])
-        for one in others:
+        for one in [one for one in others if not is_taken(store, one)]:
             model = load_model(one.checkpoint.path, dtype=torch.float32)
             shown = LocalPosterior(model, task, data, nbeta=1.0, localization=1.0)
             take_companion(store, one, shown, each)

@@ -16,7 +16,7 @@ from creode.data import Samples
 from creode.sampling import Plan
 from creode.study.config import QUERY, TRAIN, StudyConfig
 
-MOST_PAIRS = 2**20  # of samples and queries, all of which are kept for every checkpoint
+MOST_PAIRS = 2**17  # of samples and queries, all of which are kept for every checkpoint
 
 
 def check_pairs(study: StudyConfig, probes: Mapping[str, Samples]) -> None:
