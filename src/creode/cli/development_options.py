@@ -19,7 +19,7 @@ QueryOpt = Annotated[
 ]
 QueryLimitOpt = Annotated[int | None, typer.Option(min=1, help="Queries at most.")]
 TrainOpt = Annotated[
-    str | None, typer.Option(help="Samples that influence them. Default: those of --data..")
+    str | None, typer.Option(help="Samples that influence them. Default: those of --data.")
 ]
 TrainLimitOpt = Annotated[int | None, typer.Option(min=1, help="Of these at most.")]
 KindOpt = Annotated[str, typer.Option(help="Of influence: covariance or correlation.")]
