@@ -43,12 +43,14 @@ LLC = ("llc", "decoder", "--data", "corpus:brackets", "--length", 16, "--limit",
 def test_development_is_stages_or_the_reason_why_there_are_none(run, tmp_path):
     run(*(7 if option == 3 else option for option in TRAIN))
     (tmp_path / "twice.py").write_text("def read(model, step):\n    return {'twice': 2 * step}\n")
-    options = (*LLC[1:], "--measure", "weight_norm", "--metric", "twice:read")
+    options = (*LLC[1:], "--measure", "weight_norm", "--metric", "twice:read",
+               "--query", "corpus:logs", "--query-limit", 2, "--train-limit", 5)  # fmt: skip
     told = run("develop", *options, "--json")
     assert told.exit_code == 0, told.output
     trajectory = xr.open_zarr(tmp_path / "run/trajectory.zarr", consolidated=False)
     assert trajectory["weight_norm"].notnull().all()
     assert (trajectory["twice"] == 2 * trajectory["checkpoint"]).all()
+    assert trajectory["influence"].shape == (7, 2, 5)
     (only,) = json.loads(told.stdout)
     assert not only["ok"]
     assert "usable readings of 7 checkpoints" in only["reasons"]
@@ -56,6 +58,10 @@ def test_development_is_stages_or_the_reason_why_there_are_none(run, tmp_path):
     assert only["reasons"].split("'")[-1] in (tmp_path / "run/report.html").read_text()
     table = " ".join(run("develop", *options).stdout.split())
     assert "Stages" in table
+    assert "Influence of training samples" in (tmp_path / "run/report.html").read_text()
+    alone = run("develop", *LLC[1:-1], "alone", "--train-limit", 5)
+    assert alone.exit_code == 1
+    assert "--train-limit is of influence; give --query" in " ".join(alone.stderr.split())
     few = run("develop", *LLC[1:-1], "few", "--checkpoints", "0,12")
     assert few.exit_code == 1
     assert "stages need at least 6 checkpoints, got (0, 12)" in " ".join(few.stderr.split())
@@ -292,6 +298,35 @@ def test_the_way_from_responses_to_other_data(run, tmp_path):
         result = run(*wrong)
         assert result.exit_code == 1
         assert message in " ".join(result.stderr.split())
+
+
+def test_runs_in_one_plane_and_influence_are_asked_for_planned_and_repeated(run, tmp_path):
+    seven = [7 if option == 3 else option for option in TRAIN]
+    run(*seven)
+    run(*seven[:-1], "twin", "--seed", 1)
+    along = ("decoder", *LLC[2:-2], "--checkpoints", "all", "--measure", "outputs",
+             "--with", "twin=twin", "--query", "corpus:logs", "--query-limit", 3, "--train",
+             "corpus:code", "--train-limit", 4, "--kind", "correlation")  # fmt: skip
+    planned = run("plan", *along, "--json")
+    assert planned.exit_code == 0, planned.output
+    told = run("develop", *along, "--out", "run", "--json")
+    assert told.exit_code == 0, told.output
+    plane = xr.open_zarr(tmp_path / "run/plane.zarr", consolidated=False)
+    assert plane["run"].values.tolist() == ["decoder", "twin"]
+    influence = xr.open_zarr(tmp_path / "run/trajectory.zarr", consolidated=False)["influence"]
+    assert influence.shape == (7, 3, 4)
+    assert influence.attrs["kind"] == "correlation"
+    assert float(abs(influence).max()) > 0.1  # of covariances it would be thousandths
+    again = json.loads(run("plan", "run", "--json").stdout)
+    exact = ("units", "gradients", "forwards", "disk_bytes")
+    assert {n: again[n] for n in exact} == {n: json.loads(planned.stdout)[n] for n in exact}
+    assert "scored without one" in run("plan", "run").stdout
+    (tmp_path / "study.json").write_text(
+        json.dumps(json.loads((tmp_path / "run/run.json").read_text())["config"]["study"])
+    )
+    repeated = run("run", "study.json", "--out", "again", "--json")
+    assert repeated.exit_code == 0, repeated.output
+    assert json.loads(repeated.stdout) == json.loads(told.stdout)
 
 
 def test_a_plan_of_options_and_of_a_run_directory(run):

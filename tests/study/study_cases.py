@@ -1,6 +1,9 @@
 """A tiny trained decoder and a study of it, for the tests of study and command line."""
 
+import shutil
+
 from creode.data import load
+from creode.development import list_checkpoints
 from creode.tasks import NextToken
 from creode.testbeds.decoder import Decoder, DecoderConfig
 from creode.training import TrainingConfig, train
@@ -33,3 +36,13 @@ def tiny_study(models, **changes):
         "execution": {"mode": "sequential"},
     }  # fmt: skip
     return study | changes
+
+
+def many(models, folder, count=6):
+    """A directory of `count` checkpoints, which are those of `models` again and again."""
+    weights = [one.path for one in list_checkpoints(models)]
+    for number in range(count):
+        target = folder / f"step_{number:06d}"
+        if not target.exists():
+            shutil.copytree(weights[number % len(weights)], target)
+    return folder

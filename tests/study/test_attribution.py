@@ -12,7 +12,7 @@ from creode.response import influence
 from creode.store.units import Verified
 from creode.study import StudyConfig, conclusions, open_draws, run_study
 from creode.study.attribution import Attribution, attribution_study
-from creode.study.run import TRACE
+from creode.study.draws import TRACE
 
 QUERY = {"source": "corpus:logs", "length": 16, "limit": 4}
 

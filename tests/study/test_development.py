@@ -3,13 +3,14 @@
 import importlib
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
-from study_cases import DATA, tiny_study
+from study_cases import DATA, SHAPE, many, tiny_study
 
 from creode.data import Samples, load
 from creode.development import (
@@ -18,6 +19,7 @@ from creode.development import (
     next_token_predictors,
     trajectory_pca,
 )
+from creode.models import save_model
 from creode.posterior import LocalPosterior
 from creode.response import susceptibility
 from creode.sampling import Execution
@@ -25,6 +27,8 @@ from creode.sampling.curvature import curvature
 from creode.store import Store
 from creode.study import Development, StudyConfig, measures, open_draws, outputs, run_study
 from creode.tasks import NextToken
+from creode.testbeds.decoder import Decoder
+from creode.training import TrainingConfig, train
 
 STEPS = np.unique(np.round(np.geomspace(10, 1e4, 30)).astype(int))
 RISE = 300.0  # where λ̂ and one part rise, and the loss of one probe falls
@@ -224,16 +228,6 @@ def keys(out):
     return {key[0] for key in found}
 
 
-def many(models, folder, count=6):
-    """A directory of `count` checkpoints, which are those of `models` again and again."""
-    weights = [one.path for one in list_checkpoints(models)]
-    for number in range(count):
-        target = folder / f"step_{number:06d}"
-        if not target.exists():
-            shutil.copytree(weights[number % len(weights)], target)
-    return folder
-
-
 def test_measures_are_taken_once_a_checkpoint_and_resume(models, tmp_path, monkeypatch):
     taken = []
     exact = measures.weight_norm
@@ -310,6 +304,90 @@ def test_outputs_are_kept_once_and_their_plane_is_that_of_the_models(models, tmp
     for name in ("score", "explained", "ideal", "off_plane"):
         np.testing.assert_allclose(stored[name], alone[name], atol=1e-3)
     assert found.report().development.plane is found.plane
+
+
+def test_runs_lie_in_one_plane_and_what_is_added_alone_is_read(models, tmp_path, monkeypatch):
+    series, weights = many(models, tmp_path / "series"), [*list_checkpoints(models)]
+    twin = tmp_path / "other"
+    for step, one in ((0, weights[1]), (2, weights[2])):
+        shutil.copytree(one.path, twin / f"step_{step:06d}")
+    wanted = study(
+        series, components=("l0h0",), final_components=(), measures="outputs",
+        runs={"twin": str(twin)},
+    )  # fmt: skip
+    seen = []
+    exact = outputs.outputs
+
+    def watched(*given):
+        seen.append(given)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return exact(*given)
+
+    monkeypatch.setattr(outputs, "outputs", watched)
+    out = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run_study(wanted, out)
+    run_study(wanted, out)
+    assert len(seen) == 2 + 6 + 1  # the second twice
+    shutil.copytree(weights[0].path, twin / "step_000009")
+    run_study(wanted, out)
+    assert len(seen) == 10
+    found = Development(out)
+    found.save()
+    stored = xr.open_zarr(out / "plane.zarr", consolidated=False).load()
+    assert stored["run"].values.tolist() == ["series", "twin"]
+    assert stored["score"].sel(run="twin").dropna("checkpoint")["checkpoint"].values.tolist() == [
+        0, 2, 9,
+    ]  # fmt: skip
+    tokens = wanted.data.load(models / "step_000012").columns["input_ids"]
+
+    def path(folder, steps):
+        rows = []
+        for step in steps:
+            model = load_model(folder / f"step_{step:06d}")
+            with torch.no_grad():
+                rows.append(model(tokens)[:, :-1].log_softmax(-1).flatten(1).numpy())
+        return xr.DataArray(
+            np.stack(rows), {"checkpoint": [*steps]}, ("checkpoint", "sample", "output")
+        )
+
+    runs = xr.Variable("run", ["series", "twin"])
+    both = xr.concat([path(series, range(6)), path(twin, (0, 2, 9))], runs, join="outer")
+    ideals = next_token_predictors(tokens[:, :-1].numpy(), tokens.numpy(), vocab_size=257)
+    alone = trajectory_pca(both, ideals)
+    for name in ("score", "explained", "ideal", "off_plane"):
+        np.testing.assert_allclose(stored[name], alone[name], atol=1e-3)
+    shutil.rmtree(twin / "step_000002")
+    shutil.copytree(weights[0].path, twin / "step_000002")
+    with pytest.raises(ValueError, match="draws of another twin step 2 than the weights"):
+        run_study(wanted, out)
+
+
+def test_runs_of_another_model_or_other_data_are_refused_before_any_work(models, tmp_path):
+    series = many(models, tmp_path / "series")
+
+    def refused(match, **runs):
+        wanted = study(series, measures="outputs", runs={n: str(f) for n, f in runs.items()})
+        with pytest.raises(ValueError, match=match):
+            run_study(wanted, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+    with pytest.raises(ValueError, match="add 'outputs' to the measures"):
+        study(series, runs={"twin": str(series)})
+    refused("'series' is too like the name 'series'", series=models)
+    refused("twin is .*step_000012, which is no directory of checkpoints",
+            twin=models / "step_000012")  # fmt: skip
+    save_model(Decoder(replace(SHAPE, d_model=4)), tmp_path / "narrow/step_000000")
+    refused(
+        r"narrow .* is of another model: .* is \(.*4.*\) there and .*8", narrow=tmp_path / "narrow"
+    )
+    samples = load("corpus:logs", tokenizer="bytes", length=16, limit=64)
+    config = TrainingConfig(steps=1, batch_size=8, learning_rate=1e-2, checkpoints=(0, 1))
+    train(Decoder(SHAPE), NextToken(), samples, config, out=tmp_path / "logs")
+    shutil.copy(models / "training.json", series)
+    refused("logs .* trained on other data than .*: corpus:logs .*there, corpus:brackets .*here",
+            logs=tmp_path / "logs")  # fmt: skip
 
 
 def test_outputs_of_a_large_vocabulary_are_of_a_few_positions(models, monkeypatch):

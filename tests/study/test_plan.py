@@ -1,9 +1,11 @@
 """What a plan says beforehand against what the study then holds."""
 
 import pytest
-from study_cases import tiny_study
+import torch
+from study_cases import many, tiny_study
 
 from creode.study import StudyConfig, calibrate_study, plan_study, run_study
+from creode.testbeds.decoder import Decoder
 
 PROBES = {"logs": {"source": "corpus:logs", "length": 16, "limit": 40}}
 
@@ -27,6 +29,64 @@ def test_units_steps_and_disk_are_those_of_the_run(models, tmp_path):
     assert min(cost.seconds, cost.seconds_per_step, cost.memory_bytes) > 0
     assert cost.seconds > cost.units * cost.steps * cost.seconds_per_step
     assert not cost.pilot
+
+
+DEVELOPED = {
+    "reading": "development", "final_components": (), "components": ("l0h0", "full"),
+    "probes": PROBES, "measures": ("weight_norm", "hessian", "outputs"),
+    "influence": {"query": {"source": "corpus:logs", "length": 16, "limit": 4}},
+    "schedule": {"chains": 2, "draws": 20, "burnin": 10, "steps_per_draw": 2, "batch_size": 8},
+}  # fmt: skip
+
+
+def shown(monkeypatch):
+    """Samples that every decoder is shown from now on, by whether a gradient may follow."""
+    counts = {True: 0, False: 0}
+    exact = Decoder.forward
+
+    def watched(self, input_ids, *given, **named):
+        counts[torch.is_grad_enabled()] += len(input_ids)
+        return exact(self, input_ids, *given, **named)
+
+    monkeypatch.setattr(Decoder, "forward", watched)
+    return counts
+
+
+def test_what_a_development_shows_its_models_is_what_was_planned(models, tmp_path, monkeypatch):
+    series = many(models, tmp_path / "series")
+    runs = {"twin": str(many(models, tmp_path / "twin", 4))}
+    study = StudyConfig.model_validate(tiny_study(series, runs=runs, **DEVELOPED))
+    cost = plan_study(study)
+    counts = shown(monkeypatch)
+    run_study(study, tmp_path / "run")
+    assert cost.units == 12
+    assert counts[True] / 1.3 < cost.gradients < 1.3 * counts[True]
+    assert counts[False] / 1.3 < cost.forwards < 1.3 * counts[False]
+    assert cost.disk_bytes == pytest.approx(held(tmp_path / "run/draws.zarr"), rel=0.15)
+    assert 0 < cost.measuring_seconds < cost.seconds
+
+
+@pytest.mark.parametrize("left_out", ["hessian", "outputs", "influence", "runs"])
+def test_a_plan_counts_each_thing_that_is_read(models, tmp_path, left_out):
+    series = many(models, tmp_path / "series")
+    fields = DEVELOPED | {"runs": {"twin": str(many(models, tmp_path / "twin", 4))}}
+    whole = plan_study(StudyConfig.model_validate(tiny_study(series, **fields)))
+    less = {name: value for name, value in fields.items() if name != left_out}
+    less["measures"] = tuple(name for name in less["measures"] if name != left_out)
+    less = {n: v for n, v in less.items() if left_out != "outputs" or n != "runs"}
+    without = plan_study(StudyConfig.model_validate(tiny_study(series, **less)))
+    assert (whole.gradients > without.gradients) == (left_out == "hessian")
+    forwards = whole.forwards - without.forwards
+    read = {"hessian": 0, "outputs": 10 * 33 + 1, "runs": 4 * 33, "influence": 6 * 36 * (1 + 40)}
+    assert forwards == read[left_out]
+    assert whole.disk_bytes > without.disk_bytes
+
+
+def test_what_cannot_be_measured_cannot_be_planned(models, tmp_path):
+    series = many(models, tmp_path / "series")
+    fields = DEVELOPED | {"runs": {"twin": str(tmp_path)}}
+    with pytest.raises(ValueError, match="no checkpoints in it"):
+        plan_study(StudyConfig.model_validate(tiny_study(series, **fields)))
 
 
 def test_a_plan_of_the_automatic_sampler_is_of_its_budget(models):

@@ -58,6 +58,35 @@ def make_trajectory() -> xr.Dataset:
     )  # fmt: skip
 
 
+FLIPPING, PEAKING = (0, 2), (1, 4)  # places of the pairs (query, sample) that do
+
+
+def make_influence() -> xr.Dataset:
+    """Influences of six samples on two queries; one flips where λ̂ falls, one peaks as it rises."""
+    from creode.study.influence_along import influence_changes
+
+    rng = np.random.default_rng(11)
+    value = np.zeros((len(STEPS), 2, 6)) + np.linspace(-0.004, 0.004, 6)
+    value[:, *FLIPPING] = -0.02 + move(SECOND, 0.04)
+    value[:, *PEAKING] += -0.05 * np.exp(-((np.log(STEPS / FIRST) / 0.5) ** 2))
+    value += 0.002 * rng.standard_normal(value.shape)
+    ok = np.ones(len(STEPS), bool)
+    ok[DOUBTFUL] = False
+    dims = ("checkpoint", "query", "train")
+    along = xr.Dataset(
+        {
+            "influence": (dims, value, {"dof": 31, "kind": "covariance", "component": "full"}),
+            "influence_se": (dims, np.full(value.shape, 0.002)),
+            "influence_ok": ("checkpoint", ok),
+        },
+        {"checkpoint": STEPS, "query": [0, 3], "train": [0, 2, 5, 11, 17, 40]},
+    )
+    texts = [f"def sample_{n}(values): return sorted(values)" for n in along["train"].values]
+    found = influence_changes(along, make_development().stages, 0.05)
+    found = found.assign_coords(query_text=("query", ["a query", "another"]))
+    return found.assign_coords(train_text=("train", texts)).merge(along)
+
+
 @cache
 def make_development() -> Any:
     """What `creode.study.Development` concludes of these readings."""
@@ -72,6 +101,7 @@ def make_development() -> Any:
 
 def make_report(**changes: Any) -> Any:
     """A report of the development alone, with an alarm of λ̂ and one of a head."""
+    from creode.study.influence_along import change_records
     from creode.viewer import DevelopmentReport
 
     found = make_development()
@@ -80,6 +110,9 @@ def make_report(**changes: Any) -> Any:
         "stages": found.records(),
         "events": [event("llc", 16), event("component_llc[l0h1]", 20)],
         "curve": found.stages[["curve", "curve_se"]],
+        "influence": make_influence(),
+        "influence_changes": change_records(make_influence()),
+        "chi_path": found.chi_path,
         "plane": make_plane(),
         "groups": [
             {"group": 1, "parts": ["l0h0", "l0h1"], "stability": 0.93, "stable": True},
@@ -94,8 +127,8 @@ def make_report(**changes: Any) -> Any:
     )  # fmt: skip
 
 
-def make_plane() -> xr.Dataset:
-    """A path that turns twice, beside three ideal predictors."""
+def make_plane(runs: tuple[str, ...] = ()) -> xr.Dataset:
+    """A path that turns twice, beside three ideal predictors; of several runs, one a name."""
     from creode.development import trajectory_pca
 
     rng = np.random.default_rng(7)
@@ -106,6 +139,10 @@ def make_plane() -> xr.Dataset:
         path + 0.1 * rng.standard_normal(path.shape), {"checkpoint": STEPS},
         ("checkpoint", "sample", "output"),
     )  # fmt: skip
+    if runs:
+        others = [outputs * (1 - 0.3 * n) + 0.4 * n * second for n in range(len(runs))]
+        others[-1] = others[-1].isel(checkpoint=slice(3, None))  # not read at all steps
+        outputs = xr.concat(others, xr.Variable("run", [*runs]), join="outer")
     ideals = {"uniform": 0 * first, "unigram": 0.4 * first + second, "bigram": 0.9 * first}
     return trajectory_pca(
         outputs, {n: xr.DataArray(v, dims=("sample", "output")) for n, v in ideals.items()}

@@ -1,5 +1,6 @@
 """The charts and tables of a development: what is drawn is what the results hold."""
 
+import itertools
 import json
 import re
 
@@ -12,6 +13,7 @@ from visiting import DESK, Visit
 from creode.viewer import DevelopmentReport, write_report
 from creode.viewer.development import datasets, with_alarms
 from creode.viewer.figures import figures
+from creode.viewer.influence_along import drawn
 from creode.viewer.readings import readings
 from creode.viewer.stages import in_words
 from creode.viewer.theme import LIGHT
@@ -98,7 +100,7 @@ def test_without_stages_the_readings_are_drawn_alone():
 def test_what_the_stages_are_of_is_drawn_once(report):
     assert [figure.name for figure in figures(report) if figure.section != "components"] == [
         "development_by_stage", "measures_along_training", "chi_along_training",
-        "trajectory_plane", "llc_along_training_heads",
+        "chi_path", "influence_along_training", "trajectory_plane", "llc_along_training_heads",
     ]  # fmt: skip
 
 
@@ -114,6 +116,58 @@ def test_chi_has_a_panel_a_component_and_a_line_a_probe(report, rows):
     assert row["value"] == pytest.approx(float(exact), rel=1e-6)
     assert row["title"] == f"χ of l0h1 to prose at step {STEPS[5]}"
     assert sum(not row["ok"] for row in chi) == 1
+
+
+def test_the_strongest_influences_are_drawn_with_bands_and_texts(report, rows):
+    drawn = rows["influence"]
+    exact = report.development.influence
+    first = [row for row in drawn if row["panel"] == "query 0"]
+    assert drawn[0]["panel"] == "query 0"  # a flip comes first
+    assert {row["series"] for row in first} == {"0", "1", "2", "3"}
+    assert len(first) == 4 * len(STEPS)
+    flips = [row for row in first if row["series"] == "0"]
+    one = exact.sel(query=0, train=5)
+    for row, at, se in zip(flips, one["influence"].values, one["influence_se"].values, strict=True):
+        assert row["value"] == pytest.approx(at, rel=1e-6)
+        assert row["high"] - row["value"] == pytest.approx(2 * se, rel=1e-4)
+        assert row["value"] - row["low"] == pytest.approx(2 * se, rel=1e-4)
+    assert [i for i, row in enumerate(flips) if not row["ok"]] == [DOUBTFUL]
+    assert flips[3]["title"] == f"sample 5 on query 0 at step {STEPS[3]}"
+    assert flips[3]["words"] == ["def sample_5(values): return sorted(values)"]
+    ends = {row["label"]: row for row in first if row["label"]}
+    assert ends.keys() == {"5", "40", "17", "0"}
+    height = max(row["value"] for row in first) - min(row["value"] for row in first)
+    places = sorted(row["label_at"] for row in ends.values())
+    assert min(b - a for a, b in itertools.pairwise(places)) > 0.07 * height
+    second = [row for row in drawn if row["panel"] == "query 3" and row["series"] == "0"]
+    assert second[-1]["label"] == "17"  # the largest at its peak
+
+
+def test_a_surest_flip_is_drawn_though_others_are_stronger(report):
+    found = report.development.influence.copy(deep=True)
+    found["peak_value"][0] = [1.0, 2.0, 0.01, 3.0, 4.0, 5.0]
+    assert dict(drawn(found))[0] == [5, 4, 3, 2]
+
+
+def test_influences_that_change_are_told_with_their_texts(report, tmp_path):
+    page = write_report(report, tmp_path / "report.html").read_text()
+    told = page.split('id="influence-title"')[1].split("</table>")[0]
+    words = " ".join(re.sub(r"<[^>]+>|\s+", " ", told).split())
+    flip, peak = report.development.influence_changes
+    assert (flip["query"], flip["train"], peak["query"], peak["train"]) == (0, 5, 3, 17)
+    assert "Of 12 pairs 1 change their sign (1 around a stage boundary" in words
+    assert "1 of 25 checkpoints were left out" in words
+    assert f"{flip['flip_after']:,} – {flip['flip_before']:,}" in words
+    assert f"{peak['peak_step']:,} ({peak['peak_low']:,} – {peak['peak_high']:,})" in words
+    assert "sample: def sample_17(values): return sorted(values)" in words
+    assert "query: another" in words
+
+
+def test_a_development_without_influence_has_none(tmp_path):
+    report = synthetic_development.make_report(influence=None, influence_changes=())
+    assert "influence_along_training" not in [figure.name for figure in figures(report)]
+    assert datasets(report.development)["influence"] == []
+    assert "influence-title" not in write_report(report, tmp_path / "report.html").read_text()
 
 
 def test_the_path_is_drawn_in_order_with_ideal_predictors_beside_it(report, rows):
@@ -133,6 +187,43 @@ def test_the_path_is_drawn_in_order_with_ideal_predictors_beside_it(report, rows
     assert list(ideal) == ["uniform", "unigram", "bigram"]
     assert ideal["bigram"]["x"] == pytest.approx(float(exact["ideal"][2, 0]), rel=1e-6)
     assert "off the plane" in ideal["bigram"]["words"][-1]
+
+
+def test_the_path_through_responses_is_drawn_with_what_its_axes_are(report, rows):
+    exact = report.development.chi_path
+    path = rows["chi_path"]
+    assert [row["order"] for row in path] == [*range(len(STEPS) - 1)]  # one is in doubt
+    for row, at, se in zip(path, exact["score"].values, exact["score_se"].values, strict=True):
+        assert (row["x"], row["y"]) == (
+            pytest.approx(at[0], rel=1e-6),
+            pytest.approx(at[1], rel=1e-6),
+        )
+        assert row["x_high"] - row["x_low"] == pytest.approx(4 * se[0], rel=1e-4)
+    figure = next(one for one in figures(report) if one.name == "chi_path")
+    flat = exact["loading"].isel(axis=0).stack(response=("component", "probe"))
+    part, probe = flat["response"].values[int(abs(flat.values).argmax())]
+    assert f"most of all {part} to {probe} (" in figure.caption
+
+
+def test_runs_in_one_plane_are_told_apart_by_name_and_colour():
+    plane = synthetic_development.make_plane(("decoder", "seed1", "seed2"))
+    report = synthetic_development.make_report(plane=plane)
+    drawn = datasets(report.development)["plane"]
+    by_run = {}
+    for row in drawn:
+        by_run.setdefault(row["run"], []).append(row)
+    counts = {run: len(of) for run, of in by_run.items()}
+    assert counts == {
+        "decoder": len(STEPS), "seed1": len(STEPS), "seed2": len(STEPS) - 3, None: 3,
+    }  # fmt: skip
+    last = by_run["seed2"][-1]
+    assert (last["label"], last["title"]) == ("seed2 20,000", "seed2, step 20,000")
+    assert last["x"] == pytest.approx(float(plane["score"].sel(run="seed2")[-1, 0]), rel=1e-6)
+    assert [row["order"] for row in by_run["seed2"]] == [*range(len(STEPS) - 3)]
+    assert [row["label"] for row in by_run["seed1"][1:-1]] == [""] * (len(STEPS) - 2)
+    figure = next(one for one in figures(report) if one.name == "trajectory_plane")
+    assert "runs decoder, seed1, seed2" in figure.description
+    assert '"seed2"' in json.dumps(figure.chart["scales"])
 
 
 def test_other_readings_have_a_panel_each_with_bars_where_there_is_an_error(report, rows):

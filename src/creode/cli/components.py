@@ -19,7 +19,7 @@ def components(model: ModelArg, as_json: JsonOpt = False) -> None:
     from creode import components as parts
     from creode.development import list_checkpoints
     from creode.models import load_model
-    from creode.study.config import holds_checkpoints
+    from creode.study.model_path import holds_checkpoints
 
     spec = list_checkpoints(model)[-1].path if holds_checkpoints(model) else model
     found = parts.list(load_model(spec))

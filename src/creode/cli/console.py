@@ -65,39 +65,6 @@ def fail(error: BaseException) -> None:
     stderr.print(f"[bold red]error[/] {escaped(_sentence(error))}", highlight=False, soft_wrap=True)
 
 
-def stages_table(records: Sequence[Mapping[str, Any]]) -> Table:
-    """Stages of development; one that rests on doubtful readings says so."""
-    from creode.viewer.stages import stage_rows
-
-    table = Table(title="Stages", title_justify="left")
-    for name in ("stage", "steps", "begins at (95 %)", "probability", "Δλ̂", "Δ loss"):
-        table.add_column(name, justify="right")
-    for name in ("kind", "moved most", "ok"):
-        table.add_column(name)
-    for row in stage_rows(records):
-        doubt = "yes" if row["ok"] else f"[red]no[/]: {escaped(row['reasons'])}"
-        if row["stage"] is None:
-            table.add_row("–", *[""] * 7, doubt)
-            continue
-        told = (str(row[name]) for name in ("stage", "steps", "begins", "probability"))
-        kind = row["kind"] + (f" ({row['type']})" if row["type"] else "")
-        moved = escaped("; ".join(row["moved"]))
-        table.add_row(*told, row["llc"], row["loss"], kind, moved, doubt)
-    return table
-
-
-def events_table(events: Sequence[Mapping[str, Any]]) -> Table:
-    """What an alarm would have said, and when."""
-    from creode.viewer.stages import event_rows
-
-    table = Table(title="Alarms", title_justify="left")
-    for name in ("rang at", "since", "interval", "reading", "change", "Δ loss", "kind"):
-        table.add_column(name)
-    for row in event_rows(events):
-        table.add_row(*(escaped(text) for text in row.values()))
-    return table
-
-
 def readings_table(records: Sequence[Mapping[str, Any]]) -> Table:
     """The readings as a table; one that is not trusted says why."""
     table = Table(title="Local learning coefficient λ̂", title_justify="left")
@@ -188,6 +155,10 @@ def cost_table(cost: Mapping[str, Any]) -> Table:
     table.add_row("time of a step of all chains", f"{cost['seconds_per_step'] * 1e3:.3g} ms")
     table.add_row("time that a draw adds", f"{cost['seconds_per_draw'] * 1e3:.3g} ms")
     pilot = ", with the pilot" if cost["pilot"] else ""
+    table.add_row("samples with a gradient, in all", f"{cost['gradients']:,}")
+    table.add_row("samples scored without one, in all", f"{cost['forwards']:,}")
+    measuring = f"{cost['measuring_seconds']:.1f} s"
+    table.add_row("time to load and measure checkpoints", measuring)
     table.add_row(f"time in all{pilot}", f"{cost['seconds']:.0f} s")
     table.add_row("memory at the peak", f"{cost['memory_bytes'] / 1e6:.0f} MB")
     table.add_row("disk", f"{cost['disk_bytes'] / 1e6:.1f} MB")

@@ -7,6 +7,17 @@ from typing import Annotated
 import typer
 
 from creode.cli.app import app, reported
+from creode.cli.development_options import (
+    KindOpt,
+    MeasureOpt,
+    MetricOpt,
+    QueryLimitOpt,
+    QueryOpt,
+    TrainLimitOpt,
+    TrainOpt,
+    WithOpt,
+    development_of,
+)
 from creode.cli.options import (
     BatchSizeOpt,
     BudgetOpt,
@@ -75,14 +86,14 @@ def develop(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         list[str] | None,
         typer.Option(help="NAME=SOURCE whose loss is read too (data-refined); same format."),
     ] = None,
-    measure: Annotated[
-        list[str] | None,
-        typer.Option(help="Also weight_norm, hessian (trace, largest), outputs (their plane)."),
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(help="MODULE:FUNCTION of (model, step) that returns readings by name."),
-    ] = None,
+    measure: MeasureOpt = None,
+    metric: MetricOpt = None,
+    query: QueryOpt = None,
+    query_limit: QueryLimitOpt = None,
+    train: TrainOpt = None,
+    train_limit: TrainLimitOpt = None,
+    kind: KindOpt = "covariance",
+    beside: WithOpt = None,
     split: SplitOpt = "train",
     text: TextOpt = "text",
     tokenizer: TokenizerOpt = None,
@@ -103,10 +114,11 @@ def develop(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     as_json: JsonOpt = False,
     strict: StrictOpt = False,
 ) -> None:
-    """Read λ̂ along checkpoints; find the stages, what moved in each, and what the loss hid."""
-    study = study_of(locals()) | {
-        "reading": "development",
-        "measures": tuple(measure or []),
-        "metrics": tuple(metric or []),
-    }
+    """Read λ̂ along checkpoints; find the stages, what moved in each, and what the loss hid.
+
+    With --query, also which training samples influence the loss on queries at each checkpoint, and
+    which of these influences change their sign or peak.
+    """
+    options = locals()
+    study = study_of(options) | {"reading": "development"} | development_of(options)
     run_and_show(study, out, as_json=as_json, strict=strict)

@@ -15,6 +15,7 @@ import typer
 from rich.table import Table
 
 from creode.cli import console
+from creode.cli.development_tables import stages_table
 from creode.cli.show import warn_of_doubt
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def loop_tables(records: Mapping[str, Any]) -> list[Table]:
     behaviour = records["behaviour"]
     return [
         _formed(records["formed"]),
-        console.stages_table(records["stages"]),
+        stages_table(records["stages"]),
         *([_domains(records["by_domain"], behaviour)] if records["by_domain"] else []),
         _proof(records["proof"], behaviour),
     ]

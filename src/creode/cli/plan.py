@@ -11,6 +11,17 @@ from rich.table import Table
 
 from creode.cli import console
 from creode.cli.app import app, reported
+from creode.cli.development_options import (
+    KindOpt,
+    MeasureOpt,
+    MetricOpt,
+    QueryLimitOpt,
+    QueryOpt,
+    TrainLimitOpt,
+    TrainOpt,
+    WithOpt,
+    development_of,
+)
 from creode.cli.loop_show import stages_cost_table
 from creode.cli.options import (
     BatchSizeOpt,
@@ -83,6 +94,14 @@ def plan(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         list[str] | None,
         typer.Option(help="Probe whose mean loss is observed, beside the loss of the data."),
     ] = None,
+    measure: MeasureOpt = None,
+    metric: MetricOpt = None,
+    query: QueryOpt = None,
+    query_limit: QueryLimitOpt = None,
+    train: TrainOpt = None,
+    train_limit: TrainLimitOpt = None,
+    kind: KindOpt = "covariance",
+    beside: WithOpt = None,
     split: SplitOpt = "train",
     text: TextOpt = "text",
     tokenizer: TokenizerOpt = None,
@@ -116,7 +135,11 @@ def plan(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         if config is None:
             raise ValueError(f"{model} was made from Python objects; a record cannot rebuild them.")
     else:
-        config = study_of(locals()) | {"observables": tuple(observable or [])}
+        options = locals()
+        config = study_of(options) | {"observables": tuple(observable or [])}
+        along = development_of(options)
+        if any(along.values()):
+            config |= {"reading": "development"} | along
     cost = plan_study(StudyConfig.model_validate(config))
     _tell(asdict(cost), console.cost_table(asdict(cost)), as_json=as_json)
 

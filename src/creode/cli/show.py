@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from creode.cli import console
+from creode.cli.development_tables import events_table, influence_table, stages_table
 
 CULPRITS = 5  # of each behaviour
 
@@ -73,9 +74,11 @@ def tables(found: Conclusion, records: Sequence[Mapping[str, Any]]) -> list[Tabl
     if isinstance(found, Audits):
         return audit_tables(found.audit, records, found.culprits(CULPRITS))
     if isinstance(found, Development):
+        changed = found.influence_records()
         return [
             console.readings_table(found.readings()),
-            console.stages_table(records),
-            *([console.events_table(found.events())] if found.events() else []),
+            stages_table(records),
+            *([events_table(found.events())] if found.events() else []),
+            *([influence_table(changed)] if changed else []),
         ]
     return [console.readings_table(records)]

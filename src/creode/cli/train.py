@@ -64,7 +64,8 @@ def train(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
 ) -> None:
     """Train a language model, with checkpoints at log-spaced steps."""
     from creode.models import load_model
-    from creode.study.config import BYTES, DataConfig
+    from creode.study.config import DataConfig
+    from creode.study.model_path import BYTES
     from creode.study.post_training import begin
     from creode.testbeds.decoder import Decoder, DecoderConfig
     from creode.training import TrainingConfig

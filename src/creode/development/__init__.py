@@ -11,6 +11,9 @@ from creode.development.changes import changes
 from creode.development.checkpoints import Checkpoint, is_hub_id, list_checkpoints
 from creode.development.curve import Effort
 from creode.development.curve_prior import Prior
+from creode.development.flips import sign_flips
+from creode.development.meetings import Meetings, meetings
+from creode.development.peaks import peaks
 from creode.development.predictors import (
     dmmse_in_context,
     next_token_predictors,
@@ -19,6 +22,7 @@ from creode.development.predictors import (
 from creode.development.reading import Reading
 from creode.development.readings_file import load_readings
 from creode.development.replay import alarms
+from creode.development.response_path import response_path
 from creode.development.series import FEWEST
 from creode.development.shapes import shapes
 from creode.development.smoothing import Smooth, smooth
@@ -44,6 +48,7 @@ __all__ = [
     "CheckpointSaver",
     "Effort",
     "Event",
+    "Meetings",
     "Prior",
     "Reading",
     "Smooth",
@@ -57,9 +62,13 @@ __all__ = [
     "load_model",
     "load_readings",
     "load_weights",
+    "meetings",
     "next_token_predictors",
+    "peaks",
+    "response_path",
     "ridge_in_context",
     "shapes",
+    "sign_flips",
     "smooth",
     "stages",
     "trajectory_pca",

@@ -11,11 +11,12 @@ from creode.study.audits import Audits
 from creode.study.conclusion import Conclusion
 from creode.study.config import DataConfig, SamplerConfig, StudyConfig
 from creode.study.development import Development
+from creode.study.draws import open_draws
 from creode.study.kinds import conclusions
 from creode.study.plan import Cost, plan_study
 from creode.study.readings import Readings
 from creode.study.responses import Responses
-from creode.study.run import OnUnit, calibrate_study, open_draws, run_study
+from creode.study.run import OnUnit, calibrate_study, run_study
 from creode.study.sensitivity import Grid, sensitivity
 from creode.study.sensitivity_records import (
     open_sensitivity,

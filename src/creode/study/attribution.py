@@ -18,13 +18,12 @@ from creode.response import Influence, influence
 from creode.response.factor import Unit
 from creode.response.influence import FDR, Kind
 from creode.study.conclusion import Conclusion
-from creode.study.config import StudyConfig
+from creode.study.config import QUERY, TRAIN, StudyConfig
 from creode.study.texts import Texts, texts_of
 
 if TYPE_CHECKING:
     from creode.viewer import InfluenceQuery, ResponseReport
 
-TRAIN, QUERY = "train", "query"  # the probes whose full traces are kept
 NUMBERS = ("bif", "bif_se", "z")
 MOST_QUERIES = 200  # in a page
 _LABEL = 60  # characters of a query's text in the chooser

@@ -15,6 +15,7 @@ from creode.posterior import LocalPosterior
 from creode.sampling import Execution
 from creode.store import Store
 from creode.study import margins, measures, outputs
+from creode.study.measures import Measure
 from creode.study.metrics import Metric, read_metric
 from creode.tasks import Margin
 
@@ -38,11 +39,15 @@ class Beside:
         Raises:
             ValueError: something cannot be read, or is no reading.
         """
-        wanted = measures.weight_measures(self.measures, whole, self.execution)
-        for spec, metric in self.metrics.items():
-            wanted[spec] = partial(read_metric, spec, metric, whole.model, checkpoint)
-        measures.take(store, step, wanted)
+        measures.take(store, step, self.wanted(whole, checkpoint))
         if "outputs" in self.measures:
             outputs.take_outputs(store, step, whole, self.execution)
         if self.margins:
             margins.take_margins(store, step, whole, self.margins, self.execution)
+
+    def wanted(self, whole: LocalPosterior, checkpoint: Checkpoint | None) -> dict[str, Measure]:
+        """Measures and metrics of a checkpoint by name, to be taken."""
+        wanted = measures.weight_measures(self.measures, whole, self.execution)
+        for spec, metric in self.metrics.items():
+            wanted[spec] = partial(read_metric, spec, metric, whole.model, checkpoint)
+        return wanted

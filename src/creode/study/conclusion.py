@@ -20,7 +20,8 @@ import xarray as xr
 
 from creode.geometry import llc
 from creode.store import Store
-from creode.study.run import MODEL, open_draws
+from creode.study.draws import open_draws
+from creode.study.run import MODEL
 
 if TYPE_CHECKING:
     from creode.viewer import AuditReport, Report, ResponseReport

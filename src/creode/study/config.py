@@ -18,8 +18,10 @@ from creode.data import Samples, load, load_behaviour, load_demonstrations, load
 from creode.data.behaviours import load_wanted
 from creode.development import FEWEST, Checkpoint, is_hub_id, list_checkpoints
 from creode.models import load_model
+from creode.response.influence import Kind
 from creode.sampling import KERNELS, Auto, Execution, Kernel, Plan, Schedule
 from creode.sampling.observables import as_observables
+from creode.study.model_path import holds_checkpoints, own_tokenizer
 from creode.tasks import Task
 
 TASKS: dict[str, type[Any]] = {
@@ -31,7 +33,7 @@ TASKS: dict[str, type[Any]] = {
 }
 Form = Literal["text", "demonstrations", "preferences", "behaviour", "wanted"]
 FORMS = {"sft": "demonstrations", "dpo": "preferences", "reward": "preferences"}  # "text" else
-BYTES = "bytes"
+TRAIN, QUERY = "train", "query"  # the probes whose full traces influences are of
 
 
 def _as_tuple(value: Any) -> Any:
@@ -78,6 +80,14 @@ class DataConfig(Strict):
         if self.principle is not None:
             raise ValueError("principle names a column of demonstrations or preferences.")
         return load(self.source, text=self.text, packing=self.packing, **common)
+
+
+class InfluenceConfig(Strict):
+    """Training samples whose influence on queries is read at every checkpoint."""
+
+    query: DataConfig
+    train: DataConfig | None = None  # None: the study's data
+    kind: Kind = "covariance"
 
 
 class SamplerConfig(BaseModel):
@@ -162,8 +172,10 @@ class StudyConfig(Strict):
     measures: Annotated[  # of the whole model at every checkpoint, beside its draws
         tuple[Literal["weight_norm", "hessian", "outputs"], ...], BeforeValidator(_as_tuple)
     ] = ()
+    influence: InfluenceConfig | None = None  # along checkpoints, from the model's draws
+    runs: dict[str, str] = Field(default_factory=dict)  # by name, for one plane of outputs
     metrics: Names = ()  # "module:function" of (model, step), read at every checkpoint
-    rate: float = Field(default=0.05, gt=0, lt=1)  # false discoveries among significant responses
+    rate: float = Field(default=0.05, gt=0, lt=1)  # of false discoveries: responses, flips, peaks
     sampler: SamplerConfig = SamplerConfig()
     nbeta: float | Literal["auto"] = "auto"
     localization: float | Literal["auto"] = "auto"
@@ -189,9 +201,18 @@ class StudyConfig(Strict):
         as_observables(self.observables, self.probes)
         if self.reading == "response" and not self.probes:
             raise ValueError("a response needs data to respond to; give probes.")
-        for name in ("measures", "metrics"):
+        for name in ("measures", "metrics", "influence", "runs"):
             if getattr(self, name) and self.reading != "development":
-                raise ValueError(f"{name} are read along checkpoints, by reading 'development'.")
+                verb = "is" if name == "influence" else "are"
+                raise ValueError(f"{name} {verb} read along checkpoints, by reading 'development'.")
+        if self.runs and "outputs" not in self.measures:
+            raise ValueError("runs are compared by their outputs; add 'outputs' to the measures.")
+        taken = sorted({TRAIN, QUERY} & self.probes.keys()) if self.influence else []
+        if taken:
+            raise ValueError(
+                f"a probe cannot be named {taken[0]!r} beside influence, whose samples have that "
+                "name; give it another."
+            )
         named = len(set(self.checkpoints)) if isinstance(self.checkpoints, tuple) else FEWEST
         if self.reading == "development" and (self.checkpoints == "last" or named < FEWEST):
             raise ValueError(
@@ -215,6 +236,14 @@ class StudyConfig(Strict):
                 "reference, and give none with other tasks."
             )
         return self
+
+    @property
+    def every_probe(self) -> dict[str, DataConfig]:
+        """The probes, and of influence its training samples and queries, whose traces are kept."""
+        if self.influence is None:
+            return self.probes
+        own = {TRAIN: self.influence.train or self.data, QUERY: self.influence.query}
+        return self.probes | own
 
     def load(self, data: DataConfig, model: Path | str) -> Samples:
         """Samples of the task's form, with the reference's log-probabilities where it has one."""
@@ -259,22 +288,3 @@ class StudyConfig(Strict):
                 f"{self.model} has no checkpoint at steps {missing}; it has {sorted(by_step)}."
             )
         return [by_step[step] for step in sorted(set(self.checkpoints))]
-
-
-def holds_checkpoints(model: str) -> bool:
-    """Whether a path is a directory of checkpoints rather than one model or a hub id."""
-    folder = Path(model).expanduser()
-    return folder.is_dir() and not (folder / "config.json").is_file()
-
-
-def own_tokenizer(model: Path | str) -> str:
-    """The tokenizer a model comes with: its directory or hub id, or bytes for our decoders."""
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        return str(model)
-    has_one = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
-    if has_one:
-        return str(folder)
-    if '"creode-' in (folder / "config.json").read_text():
-        return BYTES
-    raise ValueError(f"{folder} holds no tokenizer; name one with --tokenizer.")

@@ -15,21 +15,37 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import xarray as xr
 
-from creode.development import alarms, stages
+from creode.components import slug
+from creode.development import alarms, response_path, stages
 from creode.response import susceptibility
 from creode.store import Store
+from creode.study.companions import own_name
 from creode.study.conclusion import DATA, finite
+from creode.study.config import QUERY, TRAIN, StudyConfig
+from creode.study.draws import open_draws
+from creode.study.influence_along import (
+    NAMES,
+    change_records,
+    influence_changes,
+    influences,
+    without_traced,
+)
 from creode.study.measures import measured
 from creode.study.moved import moved_most
-from creode.study.outputs import plane
+from creode.study.outputs import NAME, plane
 from creode.study.readings import Readings
+from creode.study.run import subject_of
 from creode.study.shape_groups import group_records, shapes_of
+from creode.study.texts import texts_of
+from creode.study.trajectory import readings_along
 
 if TYPE_CHECKING:
     from creode.viewer import Report
 
 TRAJECTORY_FILE, STAGES_FILE, ALARMS_FILE = "trajectory.zarr", "stages.zarr", "alarms.zarr"
 PLANE_FILE, SHAPES_FILE = "plane.zarr", "shapes.zarr"
+CHI_FILE = "chi_path.zarr"
+INFLUENCE_FILE, CHANGES_FILE = "influence.zarr", "influence.json"
 
 
 @dataclass(frozen=True)
@@ -51,37 +67,16 @@ class Development(Readings):
         where there are both, chi (component, probe), nats², the susceptibility of a component to a
         probe's data set. Further what the study measured: weight_norm; of the Hessian of the loss
         on samples of the data hessian_max, its largest eigenvalue, and hessian_trace with
-        hessian_trace_se; and what its metrics returned.
+        hessian_trace_se; what its metrics returned; and with influence what `influences` of
+        influence_along.py returns.
         """
         names = [str(name) for name in self.verdict["component"].values]
-        first = "full" if "full" in names else names[0]
-        others = [name for name in names if name != first]
-        whole = self.verdict.sel(component=first, drop=True)
-        found = xr.Dataset(
-            {"llc": whole["llc"], "llc_se": whole["llc_se"], "ok": whole["ok"].astype(bool),
-             "loss": whole["init_loss"], "loss_se": whole["init_loss_se"],
-             "loss_ok": whole["init_loss"].notnull()}
-        )  # fmt: skip
-        along = [n for n in others if (self.verdict["reasons"].sel(component=n) != "not run").all()]
-        if along:
-            parts = self.verdict.sel(component=along)
-            found = found.assign(_parts("component_llc", parts))
-        if self.probes:
-            on = xr.concat(
-                [self.llc[probe].sel(component=first, drop=True) for probe in self.probes],
-                xr.Variable("probe", self.probes), combine_attrs="drop",
-            )  # fmt: skip
-            found = found.assign(
-                _parts("probe_llc", on)
-                | {
-                    "probe_loss": on["init_loss"],
-                    "probe_loss_se": on["init_loss_se"],
-                    "probe_loss_ok": on["init_loss"].notnull(),
-                }
-            )
-        if self.probes and along:
-            found = found.assign(_chi(self.responses.sel(component=along, probe=self.probes)))
+        first = subject_of(names)
+        on_probes = {probe: self.llc[probe] for probe in self.probes}
+        found = readings_along(first, self.verdict, on_probes, lambda: self.responses)
         found = found.merge(self.measured, join="left")
+        if self.influences is not None:
+            found = found.merge(self.influences, join="left")
         return found.transpose("checkpoint", ...).assign_attrs(component=first)
 
     @property
@@ -101,28 +96,76 @@ class Development(Readings):
             return measured(store)
 
     @cached_property
+    def draws(self) -> xr.DataTree:
+        """The saved draws, without probes that were recorded for influence alone."""
+        return without_traced(open_draws(self.path))
+
+    @cached_property
+    def influences(self) -> xr.Dataset | None:
+        """The influence of training samples on queries along checkpoints, if the study asked."""
+        asked = self.config.get("study", {}).get("influence")
+        return None if asked is None else influences(open_draws(self.path), asked["kind"])
+
+    @cached_property
+    def influence_changes(self) -> xr.Dataset | None:
+        """Flips of sign and peaks of influences, beside the stages' boundaries, with texts."""
+        if self.influences is None:
+            return None
+        study = StudyConfig.model_validate(self.config["study"])
+        stages = None if isinstance(self.stages, str) else self.stages
+        found = influence_changes(self.influences, stages, study.rate)
+        known = texts_of(study, self.config["fingerprints"]["probes"], (QUERY, TRAIN)).found
+        shown = {
+            f"{name}_text": (name, [known[name].of(int(unit)) for unit in found[name].values])
+            for name in (QUERY, TRAIN)
+            if name in known
+        }
+        return found.assign_coords(shown)
+
+    @cached_property
     def plane(self) -> xr.Dataset | None:
-        """Principal components of the outputs along training, if the study kept outputs."""
+        """Principal components of the outputs along training, if the study kept outputs.
+
+        With the dimension run, the study's own first, if it names others.
+        """
         with Store.open(self.path, mode="read") as store:
-            return plane(store)
+            return plane(store, self._runs)
+
+    @cached_property
+    def chi_path(self) -> xr.Dataset | None:
+        """`creode.development.response_path` of χ that can be trusted; None where there is none."""
+        if "chi" not in self.trajectory:
+            return None
+        trusted = self.trajectory["chi"].where(self.trajectory["chi_ok"])
+        try:
+            return response_path(trusted, self.trajectory["chi_se"])
+        except ValueError:
+            return None
 
     @cached_property
     def stages(self) -> xr.Dataset | str:
         """`creode.development.stages` of llc, or why there are none."""
         try:
-            return stages(self.trajectory)
+            return stages(self._told_alone)
         except ValueError as error:
             return str(error)
 
     @cached_property
     def alarms(self) -> xr.Dataset:
         """The events of an alarm that had watched every reading of the trajectory."""
-        return alarms(self.trajectory)
+        return alarms(self._told_alone)
 
     @cached_property
     def shapes(self) -> xr.Dataset | str:
         """`creode.development.shapes` of the parts' λ̂, or why there are none."""
         return shapes_of(self.trajectory)
+
+    @property
+    def _told_alone(self) -> xr.Dataset:
+        """The trajectory without influences, whose many pairs have tests of their own."""
+        return self.trajectory.drop_vars(NAMES, errors="ignore").drop_dims(
+            (QUERY, TRAIN), errors="ignore"
+        )
 
     def readings(self) -> list[dict[str, Any]]:
         """The learning coefficients that the stages rest on, one flat record each."""
@@ -141,6 +184,11 @@ class Development(Readings):
         self._write_zarr(ALARMS_FILE, self.alarms)
         if self.plane is not None:
             self._write_zarr(PLANE_FILE, self.plane)
+        if self.chi_path is not None:
+            self._write_zarr(CHI_FILE, self.chi_path)
+        if self.influence_changes is not None:
+            self._write_zarr(INFLUENCE_FILE, self.influence_changes)
+            self._write_json(CHANGES_FILE, self.influence_records())
         for name, found in ((STAGES_FILE, self.stages), (SHAPES_FILE, self.shapes)):
             if isinstance(found, xr.Dataset):
                 self._write_zarr(name, found)
@@ -159,10 +207,34 @@ class Development(Readings):
                 stages=self.records(),
                 events=self.events(),
                 curve=curve,
+                influence=self._shown_influence,
+                influence_changes=self.influence_records(),
                 plane=self.plane,
+                chi_path=self.chi_path,
                 groups=[] if isinstance(self.shapes, str) else group_records(self.shapes),
             )
         )
+
+    @property
+    def _runs(self) -> dict[str, str] | None:
+        """Names of several runs by their names in the store."""
+        study = self.config.get("study", {})
+        others = study.get("runs")
+        if not others:
+            return None
+        own = own_name(StudyConfig.model_validate(study))
+        return {NAME: own} | {slug(name): name for name in others}
+
+    @property
+    def _shown_influence(self) -> xr.Dataset | None:
+        if self.influences is None or self.influence_changes is None:
+            return None
+        return self.influence_changes.merge(self.influences, combine_attrs="override")
+
+    def influence_records(self) -> list[dict[str, Any]]:
+        """Influences that flip or peak, surest first, as plain values; none without influence."""
+        found = self.influence_changes
+        return [] if found is None else change_records(found)
 
     def events(self) -> list[dict[str, Any]]:
         """The alarm's events as plain values."""
@@ -194,22 +266,6 @@ class Development(Readings):
                 "reasons": reasons if doubted else "",
             }
         )  # fmt: skip
-
-
-def _chi(found: xr.Dataset) -> dict[str, xr.DataArray]:
-    return {
-        "chi": found["chi"],
-        "chi_se": found["chi_se"],
-        "chi_ok": found["ok"].astype(bool) & found["chi"].notnull(),
-    }
-
-
-def _parts(name: str, dataset: xr.Dataset) -> dict[str, xr.DataArray]:
-    return {
-        name: dataset["llc"],
-        f"{name}_se": dataset["llc_se"],
-        f"{name}_ok": dataset["ok"].astype(bool),
-    }
 
 
 def _boundary(found: xr.Dataset, index: int) -> dict[str, Any]:

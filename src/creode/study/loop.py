@@ -28,9 +28,8 @@ import xarray as xr
 
 from creode.patterning import Convex, Pattern, SampleWeights, pattern
 from creode.patterning.effects import effects
-from creode.study.attribution import QUERY, TRAIN
 from creode.study.conclusion import REPORT_FILE, Conclusion, write_json, write_zarr
-from creode.study.config import StudyConfig
+from creode.study.config import QUERY, TRAIN, StudyConfig
 from creode.study.kinds import conclusions
 from creode.study.loop_config import TOWARD, Direction, LoopConfig, load_loop, save_loop
 from creode.study.loop_proof import losses_along, prove

@@ -22,8 +22,9 @@ from creode.patterning.effects import effects
 from creode.response import significant
 from creode.response.replicates import LOSS
 from creode.response.uncertainty import estimate, p_value, two_sided
-from creode.study.attribution import QUERY, TRAIN, Attribution
+from creode.study.attribution import Attribution
 from creode.study.conclusion import finite, write_json
+from creode.study.config import QUERY, TRAIN
 from creode.study.development import Development
 from creode.study.loop import Loop
 from creode.study.loop_proof import WHEN, step_at

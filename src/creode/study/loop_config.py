@@ -16,8 +16,16 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from creode.data import as_tokenizer
 from creode.sampling import Execution
-from creode.study.attribution import QUERY, TRAIN
-from creode.study.config import BYTES, DataConfig, Names, SamplerConfig, Strict, StudyConfig
+from creode.study.config import (
+    QUERY,
+    TRAIN,
+    DataConfig,
+    Names,
+    SamplerConfig,
+    Strict,
+    StudyConfig,
+)
+from creode.study.model_path import BYTES
 from creode.testbeds.decoder import DecoderConfig
 from creode.training import TrainingConfig
 

@@ -25,8 +25,7 @@ from creode.fingerprint import model_fingerprint
 from creode.models import load_model
 from creode.patterning import Pattern, verify
 from creode.sampling.block import unit_losses
-from creode.study.attribution import QUERY, TRAIN
-from creode.study.config import StudyConfig
+from creode.study.config import QUERY, TRAIN, StudyConfig
 from creode.study.loop_config import LoopConfig
 from creode.study.run import load_study_model
 from creode.tasks import NextToken

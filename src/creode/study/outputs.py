@@ -1,4 +1,4 @@
-"""Outputs of every checkpoint on one fixed batch, and the plane that their path lies in.
+"""Outputs of every checkpoint on one fixed batch, and the plane that their paths lie in.
 
 Here: which samples and positions, log-probabilities there, ideal predictors of the next token on
 the same, and the principal components of all of them.
@@ -9,7 +9,7 @@ Dimensions: N samples, T positions of a sample, V outputs at a position.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from creode.development import next_token_predictors, trajectory_pca
+from creode.development import TrajectoryGram, next_token_predictors
 from creode.posterior import LocalPosterior
 from creode.sampling import Execution
 from creode.sampling.borrow import borrowed
@@ -31,6 +31,7 @@ MOST_NUMBERS = 2**20  # of outputs of a checkpoint; beyond, positions and then s
 MOST_TOKENS = 4096  # of a vocabulary whose pairs the ideal predictors count
 COMPONENTS = 3
 PREDICTORS = ("uniform", "unigram", "bigram")  # in this order: a directory on disk has none
+BLOCKS = 50  # of samples, for errors
 CHUNK = 8  # samples at once in the Gram matrix
 
 
@@ -44,14 +45,23 @@ class _Batch(NamedTuple):
     size: int  # V
 
 
-def take_outputs(store: Store, step: str, posterior: LocalPosterior, execution: Execution) -> None:
+def take_outputs(
+    store: Store, step: str, posterior: LocalPosterior, execution: Execution, run: str = NAME
+) -> None:
     """Keep a checkpoint's outputs, and once for all the ideal predictors, if they are not there.
+
+    Args:
+        store: of the study.
+        step: of the checkpoint, as in the study's keys.
+        posterior: its model, with the study's task and data.
+        execution: how they are computed.
+        run: of another run, its name in keys.
 
     Raises:
         ValueError: a task without logits, or padded samples.
     """
-    if not store.has((GROUP, step, NAME)):
-        store.write((GROUP, step, NAME), xr.DataTree(outputs(posterior, execution)))
+    if not store.has((GROUP, step, run)):
+        store.write((GROUP, step, run), xr.DataTree(outputs(posterior, execution)))
     if not store.has((GROUP, IDEALS, NAME)):
         store.write((GROUP, IDEALS, NAME), xr.DataTree(ideals(posterior, execution)))
 
@@ -87,22 +97,42 @@ def ideals(posterior: LocalPosterior, execution: Execution) -> xr.Dataset:
     return xr.Dataset({name: one.astype("float32") for name, one in found.items()})
 
 
-def plane(store: Store) -> xr.Dataset | None:
-    """`trajectory_pca` of the outputs that a store holds; None where it holds none."""
+def plane(store: Store, runs: Mapping[str, str] | None = None) -> xr.Dataset | None:
+    """The plane of the outputs that a store holds; None where it holds none.
+
+    Args:
+        store: of the study.
+        runs: names of several runs, the study's own among them, by their names in keys; they lie in
+            one plane, with the dimension run in this order. None: the study's own alone.
+
+    Returns:
+        What `TrajectoryGram.pca` returns.
+    """
     if not store.has((GROUP, IDEALS, NAME)):
         return None
     kept = store.read((GROUP,))[GROUP].children
-    steps = sorted(name for name in kept if name != IDEALS)
-    rows = [kept[step][NAME].to_dataset()["outputs"] for step in steps]
-    at = xr.Variable("checkpoint", [int(step.removeprefix("step_")) for step in steps])
+    paths = [_path(kept, run) for run in runs or {NAME: ""}]
     ideal = kept[IDEALS][NAME].to_dataset()
-    return trajectory_pca(
-        xr.concat(rows, at),
-        {name: ideal[name].load() for name in PREDICTORS if name in ideal},
-        num_components=min(COMPONENTS, len(steps) - 1),
-        num_blocks=50,
-        chunk=CHUNK,
-    )
+    ideals = {name: ideal[name].load() for name in PREDICTORS if name in ideal}
+    num_samples = paths[0].sizes["sample"]
+    gram = TrajectoryGram(min(BLOCKS, num_samples))
+    for start in range(0, num_samples, CHUNK):
+        some = {"sample": slice(start, start + CHUNK)}
+        parts = [path.isel(some) for path in paths]
+        of_all = parts[0] if runs is None else xr.concat(
+            parts, xr.Variable("run", [*runs.values()]), join="outer"
+        )  # fmt: skip
+        gram.add(of_all, {name: one.isel(some) for name, one in ideals.items()})
+    rows = sum(path.sizes["checkpoint"] for path in paths)
+    return gram.pca(num_components=min(COMPONENTS, rows - 1))
+
+
+def _path(kept: Mapping[str, xr.DataTree], run: str) -> xr.DataArray:
+    """The outputs of one run, (checkpoint, sample, output)."""
+    steps = sorted(name for name in kept if name != IDEALS and run in kept[name].children)
+    rows = [kept[step][run].to_dataset()["outputs"] for step in steps]
+    at = xr.Variable("checkpoint", [int(step.removeprefix("step_")) for step in steps])
+    return xr.concat(rows, at)
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """Plan and run the units of a study: every checkpoint × component, whichever are missing.
 
 Here: the order of work, one model in memory at a time, fingerprints that guard the directory.
-Not here: one unit of work (sampling/), readings of the result (readings.py).
+Not here: one unit of work (sampling/), the draws of a directory (draws.py), readings of the result
+(readings.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,26 +23,20 @@ from creode.development import Checkpoint
 from creode.fingerprint import model_fingerprint, task_fingerprint
 from creode.models import load_model
 from creode.posterior import LocalPosterior
-from creode.sampling import (
-    Auto,
-    Calibration,
-    find_calibration,
-    merge_chains,
-    run_posterior,
-    with_tighter,
-)
-from creode.sampling.automatic import TIGHTER
+from creode.sampling import Auto, Calibration, find_calibration, run_posterior
 from creode.sampling.probes import as_probes
 from creode.store import Store
-from creode.store.stacking import stacked
-from creode.study.beside import GROUPS, Beside
+from creode.study.beside import Beside
+from creode.study.companions import companions, is_taken, take_companion
 from creode.study.config import StudyConfig
+from creode.study.draws import open_draws
 from creode.study.margins import margins_of, observables_of, take_before
 from creode.study.metrics import load_metric
+from creode.study.traced import check_pairs, recorded
 
+WHOLE = "full"  # the component that is the whole model
 PILOT = "choosing settings"  # the name of the pilot, where units of work have theirs
 MODEL = "fingerprint_of_"  # begins the names of models among what a run resolved
-TRACE = "unit_loss"  # full traces of a probe
 OnUnit = Callable[[str, int, int], None]  # unit, chain-steps done, chain-steps of the whole study
 
 
@@ -90,8 +85,11 @@ def run_study(
     first = load_study_model(study, series[0])
     source = study.model if series[0] is None else series[0].path
     data = study.load(study.data, source)
-    probes = as_probes({name: study.load(probe, source) for name, probe in study.probes.items()})
+    every = {name: study.load(probe, source) for name, probe in study.every_probe.items()}
+    probes = as_probes(every)
+    check_pairs(study, probes)
     units = list_units(study, series, first)
+    others = companions(study, first)
     metrics = {spec: load_metric(spec) for spec in study.metrics}
     margins = margins_of(study, source)
     observables = observables_of(study, probes, margins)
@@ -114,6 +112,10 @@ def run_study(
             store.resolve(name, decision)
         for name, fingerprint in _fingerprints(study, series, first).items():
             _hold_model(store, name, fingerprint)
+        for one in others:
+            model = load_model(one.checkpoint.path, dtype=torch.float32)
+            name = f"{one.run}_step_{one.checkpoint.step}"
+            _hold_model(store, name, model_fingerprint(model))
         schedule = plan.schedule
         if isinstance(plan.kernel, Auto):
             if "calibration" not in store.resolved:
@@ -128,6 +130,11 @@ def run_study(
             take_before(store, study.audit.before, margins, each)
         per_unit = schedule.chains * schedule.num_steps
         total = per_unit * len(units)
+        subject = subject_of(unit.component for unit in units if unit.checkpoint is series[0])
+        for one in [one for one in others if not is_taken(store, one)]:
+            model = load_model(one.checkpoint.path, dtype=torch.float32)
+            shown = LocalPosterior(model, task, data, nbeta=1.0, localization=1.0)
+            take_companion(store, one, shown, each)
         whole: LocalPosterior | None = None  # of the checkpoint that is in memory
         for index, unit in enumerate(units):
             if index == 0 or unit.checkpoint is not units[index - 1].checkpoint:
@@ -145,10 +152,11 @@ def run_study(
                 if on_progress is not None:
                     on_progress(unit.label, before + done, total)
 
+            scored, planned = recorded(study, probes, plan, unit.component, subject)
             run_posterior(
                 replace(whole, component=unit.component),
-                probes,
-                plan,
+                scored,
+                planned,
                 unit=unit.key,
                 observables=observables,
                 store=store,
@@ -197,52 +205,6 @@ def pilot_posterior(study: StudyConfig, data: Samples | None = None) -> LocalPos
     )
 
 
-def open_draws(path: str | Path) -> xr.DataTree:
-    """The draws of a run directory, chains of all blocks together.
-
-    Returns:
-        For a run of `creode.sample` the tree that it returned; for a study one such tree at
-        `/<checkpoint>/<component>`.
-    """
-    with Store.open(path, mode="read") as store:
-        tree = store.read()
-        units = dict.fromkeys(key[:-1] for key in sorted(store.keys()) if key[0] not in GROUPS)
-        if not units:
-            raise ValueError(
-                f"{path}: no posterior of this run is complete yet; run the same command again."
-            )
-        nodes = {unit: _chains(tree, unit) for unit in units if unit[-1] != TIGHTER}
-        for unit in units:
-            if unit[-1] == TIGHTER and unit[:-1] in nodes:
-                nodes[unit[:-1]] = with_tighter(nodes[unit[:-1]], _chains(tree, unit))
-        if store.config.get("kind") == "sample":
-            return next(iter(nodes.values()))
-    return xr.DataTree(children=_nested(nodes))
-
-
-def _chains(tree: xr.DataTree, unit: tuple[str, ...]) -> xr.DataTree:
-    """All chains of a unit from its blocks."""
-    group = tree["/".join(unit)].children.values()
-    blocks = [block for block in group if "chain" in block.coords]  # else it is a unit of its own
-    return _merge_lazily(sorted(blocks, key=lambda block: int(block.coords["chain"][0])))
-
-
-def _merge_lazily(blocks: Sequence[xr.DataTree]) -> xr.DataTree:
-    """One tree of all chains; full traces stay on disk until some of them are used."""
-    bare = [block.map_over_datasets(_without_trace) for block in blocks]
-    merged = merge_chains(bare)
-    for node in blocks[0].subtree:
-        if TRACE in node.data_vars:
-            path = node.relative_to(blocks[0])
-            parts = [block[path].variables[TRACE] for block in blocks]
-            merged[path] = merged[path].assign({TRACE: stacked(parts)})
-    return merged
-
-
-def _without_trace(dataset: xr.Dataset) -> xr.Dataset:
-    return dataset.drop_vars(TRACE, errors="ignore")
-
-
 def list_units(study: StudyConfig, series: list[Checkpoint | None], model: nn.Module) -> list[Unit]:
     """Every posterior of a study, checkpoints first; unknown components raise here."""
     everywhere = expand(model, study.components)
@@ -251,6 +213,12 @@ def list_units(study: StudyConfig, series: list[Checkpoint | None], model: nn.Mo
         components.resolve(model, name)
     units = [Unit(checkpoint, name) for checkpoint in series for name in everywhere]
     return units + [Unit(series[-1], name) for name in at_end]
+
+
+def subject_of(names: Iterable[str]) -> str:
+    """Of which component stages and influences are: the whole model, or else the first."""
+    known = [*names]
+    return WHOLE if WHOLE in known else known[0]
 
 
 def expand(model: nn.Module, names: tuple[str, ...]) -> list[str]:
@@ -293,10 +261,3 @@ def _hold_model(store: Store, name: str, fingerprint: str) -> None:
             "are there now; give a new directory, or put those weights back."
         )
     store.resolve(key, fingerprint)
-
-
-def _nested(nodes: Mapping[tuple[str, ...], xr.DataTree]) -> dict[str, Any]:
-    children: dict[str, dict[str, xr.DataTree]] = {}
-    for (step, name), node in nodes.items():
-        children.setdefault(step, {})[name] = node
-    return {step: xr.DataTree(children=parts) for step, parts in children.items()}

@@ -17,7 +17,8 @@ import xarray as xr
 from creode.data import ByteTokenizer, Samples, as_tokenizer
 from creode.data.demonstrations import IGNORED
 from creode.structure.patterns import token_texts
-from creode.study.config import DataConfig, StudyConfig, own_tokenizer
+from creode.study.config import DataConfig, StudyConfig
+from creode.study.model_path import own_tokenizer
 
 NO_TOKEN = -1
 REJECTED = " ✗ "  # between a pair's chosen answer and its rejected one
@@ -88,7 +89,7 @@ def texts_of(study: StudyConfig, fingerprints: Mapping[str, str], probes: Sequen
     model = study.model if checkpoint is None else checkpoint.path
     found, missing = {}, {}
     for name in probes:
-        text = _text(study, study.probes[name], model, fingerprints[name])
+        text = _text(study, study.every_probe[name], model, fingerprints[name])
         if isinstance(text, Text):
             found[name] = text
         else:

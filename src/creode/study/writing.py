@@ -21,7 +21,7 @@ from creode.patterning import Pattern
 from creode.store import Store
 from creode.study.conclusion import finite
 from creode.study.config import StudyConfig
-from creode.study.run import open_draws
+from creode.study.draws import open_draws
 
 SHIFT = (
     "first", "first_se", "p", "second", "second_se", "valid_to", "valid_to_low", "valid_to_high",

@@ -4,7 +4,7 @@ Here: readings along checkpoints, stages, boundaries and alarms as rows.
 Not here: finding any of them (development/), their container (development_report.py), tables in
 words (stages.py), charts (development_charts.py).
 Data sets: `development`, λ̂ and loss with the curve of stages; `measures`, other readings of one
-number; `chi`; `plane`; `stages`; `boundaries`; `alarms`.
+number; `chi`; `chi_path`; `influence`; `plane`; `stages`; `boundaries`; `alarms`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 import xarray as xr
 
 from creode.viewer.development_report import DevelopmentReport
-from creode.viewer.plane import plane_rows
+from creode.viewer.influence_along import influence_rows
+from creode.viewer.plane import chi_path_rows, plane_rows
 from creode.viewer.readings import OWN, Row, rounded
 from creode.viewer.stages import in_words
 from creode.viewer.wording import with_error
@@ -31,6 +32,8 @@ def datasets(report: DevelopmentReport) -> dict[str, list[Row]]:
         "development": [*_llc_rows(report), *_loss_rows(report), *_curve_rows(report)],
         "measures": measure_rows(report),
         "chi": chi_rows(report),
+        "chi_path": chi_path_rows(report),
+        "influence": influence_rows(report),
         "plane": plane_rows(report),
         "stages": stage_bands(report),
         "boundaries": boundary_rows(report),

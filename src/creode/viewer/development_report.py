@@ -22,7 +22,10 @@ class DevelopmentReport:
     events: Sequence[Mapping[str, Any]] = ()  # of an alarm
     curve: xr.Dataset | None = None  # dim step: curve, curve_se; what the stages are stages of
     groups: Sequence[Mapping[str, Any]] = ()  # records of parts whose curves have one shape
-    plane: xr.Dataset | None = None  # of `trajectory_pca`, of one run
+    influence: xr.Dataset | None = None  # along checkpoints, with what changes in it
+    influence_changes: Sequence[Mapping[str, Any]] = ()  # records of flips and peaks
+    chi_path: xr.Dataset | None = None  # of `response_path`
+    plane: xr.Dataset | None = None  # of `trajectory_pca`, of one run or several
 
     def __post_init__(self) -> None:
         needed = ("llc", "llc_se", "ok", "loss")

@@ -15,8 +15,9 @@ from creode.viewer import charts
 from creode.viewer.development import measures
 from creode.viewer.development_charts import chi_figure, measure_figure, stage_figure
 from creode.viewer.figure import Figure
+from creode.viewer.influence_along import influence_figure
 from creode.viewer.marks import StepAxis
-from creode.viewer.plane import plane_figure
+from creode.viewer.plane import chi_path_figure, plane_figure
 from creode.viewer.readings import (
     HEADS,
     OWN,
@@ -46,6 +47,10 @@ def figures(report: Report) -> list[Figure]:
             found.append(measure_figure(beside, axis))
         if "chi" in beside.trajectory:
             found.append(chi_figure(beside, axis))
+        if beside.chi_path is not None and beside.chi_path.sizes["axis"] > 1:
+            found.append(chi_path_figure(beside))
+        if beside.influence is not None:
+            found.append(influence_figure(beside, axis))
         if beside.plane is not None:
             found.append(plane_figure(beside))
         followed = [row for row in followed if row["component"] != beside.component]

@@ -13,6 +13,7 @@ from typing import Any
 from creode.viewer import development, wording
 from creode.viewer.figure import Figure
 from creode.viewer.figures import figures, loss_rows
+from creode.viewer.influence_along import change_rows, changes_sentence
 from creode.viewer.readings import OWN, Row, as_columns, compared_steps, probe_readings, readings
 from creode.viewer.rendering import made_by, rendered, settings, write_page
 from creode.viewer.report import Report, checkpoints
@@ -52,6 +53,13 @@ def _page(report: Report) -> str:
         compared=compared_steps(rows),
         components=list(dict.fromkeys(row["component"] for row in rows)),
         stages=None if beside is None else stage_rows(beside.stages),
+        influence=None
+        if beside is None or beside.influence is None
+        else {
+            "sentence": changes_sentence(beside.influence),
+            "rows": change_rows(beside.influence_changes),
+            "total": len(beside.influence_changes),
+        },
         groups=[] if beside is None else group_rows(beside.groups),
         events=[] if beside is None else event_rows(beside.events),
         warnings=report.warnings,
