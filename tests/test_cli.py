@@ -15,7 +15,7 @@ from creode.cli import app, console
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
-    "attribute", "calibrate", "components", "demo", "develop", "llc", "pattern",
+    "attribute", "audit", "calibrate", "components", "demo", "develop", "llc", "pattern",
     "plan", "rerun", "respond", "run", "shift", "train", "view",
 )  # fmt: skip
 

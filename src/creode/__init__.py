@@ -10,6 +10,7 @@ from creode.version import __version__
 
 if TYPE_CHECKING:
     from creode import (
+        auditing,
         components,
         data,
         development,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         tasks,
         testbeds,
     )
+    from creode.auditing import audit
     from creode.generalization import compare_shifts, shift
     from creode.geometry import llc
     from creode.patterning import pattern
@@ -40,6 +42,7 @@ _HOME = {
     "RMSPropSGLD": "creode.sampling",
     "SGLD": "creode.sampling",
     "ScalarHead": "creode.scalar_head",
+    "audit": "creode.auditing",
     "compare_shifts": "creode.generalization",
     "influence": "creode.response",
     "llc": "creode.geometry",
@@ -51,6 +54,7 @@ _HOME = {
     "susceptibility": "creode.response",
 }
 _ROOMS = (
+    "auditing",
     "components",
     "data",
     "development",
@@ -74,6 +78,8 @@ __all__ = [
     "RMSPropSGLD",
     "ScalarHead",
     "__version__",
+    "audit",
+    "auditing",
     "compare_shifts",
     "components",
     "data",

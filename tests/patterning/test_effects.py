@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import xarray as xr
-from patterning_cases import Quadratics
 
 from creode.patterning.effects import effects
+from patterning_cases import Quadratics
 from saved_draws import probe, with_probe, with_responses
 
 NAMES = {name: name for name in ("loss", "code", "prose")}

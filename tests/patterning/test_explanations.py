@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import xarray as xr
-from patterning_cases import Quadratics
 
 from creode.patterning import MinimumNorm, pattern
 from creode.patterning.effects import effects
 from creode.patterning.explanations import _spline, explain, trivial_features
+from patterning_cases import Quadratics
 from saved_draws import with_responses
 
 NAMES = {name: name for name in ("loss", "code", "prose")}

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import xarray as xr
-from patterning_cases import PARTS, Quadratics
 
 from creode.patterning import MinimumNorm, mode_response, pattern
 from creode.patterning.mode_targets import (
@@ -13,6 +12,7 @@ from creode.patterning.mode_targets import (
 )
 from creode.response import susceptibility
 from creode.structure import modes, response_matrix
+from patterning_cases import PARTS, Quadratics
 from saved_draws import study
 
 SPREAD = {"dim": 8, "slope": 0.05, "spread": 1.0}  # losses whose curvatures differ much

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from patterning_cases import Quadratics
 
 from creode.patterning import (
     OutOfReachError,
@@ -17,6 +16,7 @@ from creode.patterning import (
     pattern,
 )
 from creode.patterning.effects import effects
+from patterning_cases import Quadratics
 
 
 class Point(torch.nn.Module):

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from patterning_cases import Quadratics
 
 import creode
 from creode.patterning import (
     Convex,
+    Furthest,
     MinimumNorm,
     OutOfReachError,
     TokenWeights,
@@ -15,6 +15,7 @@ from creode.patterning import (
 )
 from creode.patterning.effects import effects
 from creode.patterning.problem import Problem
+from patterning_cases import Quadratics
 from saved_draws import quadratic_tree, with_responses
 
 WISH = {"code": -0.02}
@@ -74,6 +75,19 @@ def test_groups_weigh_alike_and_are_told_from_fewer_draws():
     code = found.effect.sel(observable="code")
     assert float(code["fitted"]) == pytest.approx(0.2 * effects[least], rel=1e-4)
     assert abs(float(code["predicted"] - code["wanted"])) < 4 * float(code["predicted_se"])
+
+
+def test_the_furthest_weights_want_nothing_of_what_is_kept():
+    """Rounding leaves the kept one's fitted change at about 1e-17, which is no wish."""
+    made = pattern(
+        Quadratics().tree(draws=400), {"code": -1.0}, Furthest(least_effective=0.9), keep=["prose"]
+    )
+    wanted = made.effect["wanted"]
+    assert float(wanted.sel(observable="prose")) == 0
+    assert float(wanted.sel(observable="code")) == float(
+        made.effect["fitted"].sel(observable="code")
+    )
+    assert float(wanted.sel(observable="code")) < 0
 
 
 def test_the_ridge_follows_the_noise():

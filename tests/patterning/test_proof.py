@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from patterning_cases import Quadratics
 
 from creode.patterning import pattern, verify
+from patterning_cases import Quadratics
 
 WISH = {"code": -0.01}
 

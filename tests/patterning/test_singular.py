@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from patterning_cases import Quadratics
 
 from creode.patterning import (
     Convex,
@@ -12,6 +11,7 @@ from creode.patterning import (
     pattern,
 )
 from creode.patterning.singular import refuse_singular
+from patterning_cases import Quadratics
 from saved_draws import quadratic_tree, with_responses
 
 SOLVERS = [Convex(), MinimumNorm(), MinimumNorm(ridge=0.0)]

@@ -7,6 +7,7 @@ Results go to stdout, progress and messages to stderr; the exit code is 0 only i
 
 from creode.cli import (  # the commands
     attribute,
+    audit,
     calibrate,
     components,
     demo,
@@ -26,6 +27,7 @@ from creode.cli.app import app
 __all__ = [
     "app",
     "attribute",
+    "audit",
     "calibrate",
     "components",
     "demo",

@@ -128,7 +128,7 @@ def readings_table(records: Sequence[Mapping[str, Any]]) -> Table:
 
 def attribution_table(answer: Mapping[str, Any]) -> Table:
     """What helped and what harmed one query; entries that stand out have a star."""
-    shown = "" if answer["text"] is None else f": {_excerpt(answer['text'])}"
+    shown = "" if answer["text"] is None else f": {excerpt(answer['text'])}"
     table = Table(title=f"query {answer['query']}{escaped(shown)}", title_justify="left")
     table.add_column("")
     for name in ("train", "BIF", "± se", "z"):
@@ -138,7 +138,7 @@ def attribution_table(answer: Mapping[str, Any]) -> Table:
         for entry in answer[side]:
             star = "*" if entry["significant"] else ""
             values = ["–" if entry[n] is None else f"{entry[n]:.3g}" for n in ("bif", "bif_se")]
-            text = "" if entry["text"] is None else _excerpt(entry["text"])
+            text = "" if entry["text"] is None else excerpt(entry["text"])
             z = number(entry["z"], 1) + star
             table.add_row(side, f"{entry['train']}", *values, z, escaped(text))
     return table
@@ -260,7 +260,7 @@ def show(renderable: Any) -> None:
     console.print(renderable)
 
 
-def _excerpt(text: str, length: int = 60) -> str:
+def excerpt(text: str, length: int = 60) -> str:
     """The beginning of a text on one line."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1]}…"

@@ -26,7 +26,9 @@ from creode.cli.writing_tables import (
 )
 @reported
 def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
-    directory: Annotated[Path, typer.Argument(help="Run directory of `creode respond`.")],
+    directory: Annotated[
+        Path, typer.Argument(help="Run directory of `creode respond` or `creode audit`.")
+    ],
     target: Annotated[
         list[str], typer.Option(help="OBSERVABLE=CHANGE that is wanted; of losses in nats.")
     ],
@@ -42,8 +44,15 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     least_effective: Annotated[float, typer.Option(help="Least share of effective samples.")] = 0.1,
     most: Annotated[float | None, typer.Option(help="Largest weight of a sample.")] = None,
     measure: Annotated[str, typer.Option(help="Of change: norm or entropy.")] = "norm",
+    furthest: Annotated[
+        bool,
+        typer.Option(
+            "--furthest",
+            help="As far along the target as the constraint allows, whatever its size.",
+        ),
+    ] = False,
     seeds: Annotated[
-        int, typer.Option("--verify", min=0, help="Seeds of a proof by training on; 0: none.")
+        int, typer.Option("--verify", min=0, help="Seeds of a proof by training; 0: none.")
     ] = 0,
     explanation: Annotated[
         list[str] | None,
@@ -52,6 +61,10 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each arm.")] = 100,
     learning_rate: Annotated[float, typer.Option(help="Of the arms' AdamW.")] = 1e-4,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences of a training step.")] = 32,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Model that the arms begin from [default: the weights that were read]."),
+    ] = None,
     component: Annotated[str | None, typer.Option(help="Part whose posterior is asked.")] = None,
     checkpoint: Annotated[int | None, typer.Option(help="Step; default: the last.")] = None,
     as_json: JsonOpt = False,
@@ -61,7 +74,7 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
 
     A page beside the weights, of the same name, shows them with their text, and the proof.
     """
-    from creode.patterning import Convex, SampleWeights
+    from creode.patterning import Convex, Furthest, SampleWeights
     from creode.patterning import pattern as choose
     from creode.study.retraining import proof_records, retrain
     from creode.study.weights_page import weights_report
@@ -71,9 +84,13 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
 
     if explanation and not seeds:
         raise ValueError("--explanation gets an arm of the proof; give --verify SEEDS as well.")
-    constraint = Convex(
+    if furthest and measure != "norm":
+        raise ValueError("--furthest asks for the largest change, so there is no --measure of it.")
+    constraint: Convex | Furthest = Convex(
         least_effective=least_effective, most=most, measure=one_of(measure, "norm", "entropy")
     )
+    if furthest:
+        constraint = Furthest(least_effective=least_effective, most=most)
     domains = domains_of(directory, on)
     if by_domain and domains is None:
         raise ValueError(
@@ -105,8 +122,8 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         )
         with console.progress("arms") as advance:
             proof = retrain(
-                directory, made, training, checkpoint=checkpoint, seeds=range(seeds),
-                explanations=explanation or [], out=out.with_suffix(".proof"),
+                directory, made, training, start=checkpoint if start is None else start,
+                seeds=range(seeds), explanations=explanation or [], out=out.with_suffix(".proof"),
                 on_arm=lambda done, total: advance("training", done, total),
             )  # fmt: skip
         records = proof_records(proof)
@@ -117,7 +134,7 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     else:
         for table in tables:
             console.show(table)
-    asked = {"constraint": repr(constraint), "keep": keep or [], "seeds": seeds}
+    asked = {"constraint": repr(constraint), "keep": keep or [], "seeds": seeds, "start": start}
     report = weights_report(
         directory, made, on=on, target=wanted, proof=proof, config=asked | trained
     )

@@ -12,6 +12,8 @@ from rich.table import Table
 
 from creode.cli import console
 
+CULPRITS = 5  # of each behaviour
+
 if TYPE_CHECKING:
     from creode.study import Conclusion
 
@@ -61,12 +63,15 @@ def warn_of_doubt(records: Sequence[Mapping[str, Any]], *, strict: bool) -> None
 
 def tables(found: Conclusion, records: Sequence[Mapping[str, Any]]) -> list[Table]:
     """What a run says as tables, by its kind."""
-    from creode.study import Attribution, Development, Responses
+    from creode.cli.audit_tables import audit_tables
+    from creode.study import Attribution, Audits, Development, Responses
 
     if isinstance(found, Attribution):
         return [console.attribution_table(answer) for answer in records]
     if isinstance(found, Responses):
         return [console.response_table(records)]
+    if isinstance(found, Audits):
+        return audit_tables(found.audit, records, found.culprits(CULPRITS))
     if isinstance(found, Development):
         return [
             console.readings_table(found.readings()),

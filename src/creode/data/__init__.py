@@ -1,6 +1,7 @@
 """Data: where samples come from; tokens, domains and mixtures."""
 
 from creode.data import corpus
+from creode.data.behaviours import load_behaviour
 from creode.data.coerce import as_samples
 from creode.data.corpus import load_corpus
 from creode.data.demonstrations import load_demonstrations
@@ -19,6 +20,7 @@ __all__ = [
     "as_tokenizer",
     "corpus",
     "load",
+    "load_behaviour",
     "load_corpus",
     "load_demonstrations",
     "load_preferences",

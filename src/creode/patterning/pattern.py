@@ -167,7 +167,7 @@ def solved(  # noqa: PLR0913 - what `pattern` and `prefer` were asked for
     explained = explain(found, rho, folds, features, 1 + now[member])
     fitted = found.mean @ (r - now)[member]
     if isinstance(constraint, Furthest):
-        wanted = fitted
+        wanted = np.where(wanted != 0, fitted, wanted)  # what is kept is still to stay
     effect = predicted.assign(
         wanted=("observable", np.where(aimed, wanted, np.nan)),
         fitted=("observable", fitted),

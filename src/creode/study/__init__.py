@@ -1,12 +1,13 @@
 """One study: model(s), data and what to read, as a checked config; its units of work; its readings.
 
 Here: configuration (config.py), running (run.py), what it will cost (plan.py), what is concluded
-(conclusion.py; readings.py, development.py, responses.py, attribution.py), how that depends on
-the settings (sensitivity.py).
+(conclusion.py; readings.py, development.py, responses.py, attribution.py, audits.py), how that
+depends on the settings (sensitivity.py).
 Not here: commands (cli/), the demo (demo.py).
 """
 
 from creode.study.attribution import Attribution
+from creode.study.audits import Audits
 from creode.study.conclusion import Conclusion
 from creode.study.config import DataConfig, SamplerConfig, StudyConfig
 from creode.study.development import Development
@@ -26,6 +27,7 @@ from creode.study.sensitivity_records import (
 
 __all__ = [
     "Attribution",
+    "Audits",
     "Conclusion",
     "Cost",
     "DataConfig",

@@ -1,23 +1,24 @@
 """What a study reads of a checkpoint beside its draws: measures, metrics, outputs.
 
 Here: taking all of it, once, when the checkpoint is in memory.
-Not here: each of them (measures.py, metrics.py, outputs.py), draws (run.py).
+Not here: each of them (measures.py, metrics.py, outputs.py, margins.py), draws (run.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from creode.development import Checkpoint
 from creode.posterior import LocalPosterior
 from creode.sampling import Execution
 from creode.store import Store
-from creode.study import measures, outputs
+from creode.study import margins, measures, outputs
 from creode.study.metrics import Metric, read_metric
+from creode.tasks import Margin
 
-GROUPS = (measures.GROUP, outputs.GROUP)  # of the store
+GROUPS = (measures.GROUP, outputs.GROUP, margins.GROUP)  # of the store
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Beside:
     measures: Sequence[str]  # names, as in a study
     metrics: Mapping[str, Metric]
     execution: Execution
+    margins: Mapping[str, Margin] = field(default_factory=dict)  # of behaviours
 
     def take(
         self, store: Store, step: str, whole: LocalPosterior, checkpoint: Checkpoint | None
@@ -42,3 +44,5 @@ class Beside:
         measures.take(store, step, wanted)
         if "outputs" in self.measures:
             outputs.take_outputs(store, step, whole, self.execution)
+        if self.margins:
+            margins.take_margins(store, step, whole, self.margins, self.execution)

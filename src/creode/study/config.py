@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from creode import tasks
-from creode.data import Samples, load, load_demonstrations, load_preferences
+from creode.data import Samples, load, load_behaviour, load_demonstrations, load_preferences
+from creode.data.behaviours import load_wanted
 from creode.development import FEWEST, Checkpoint, is_hub_id, list_checkpoints
 from creode.models import load_model
 from creode.sampling import KERNELS, Auto, Execution, Kernel, Plan, Schedule
@@ -28,6 +29,7 @@ TASKS: dict[str, type[Any]] = {
     "dpo": tasks.DPO,
     "reward": tasks.RewardModel,
 }
+Form = Literal["text", "demonstrations", "preferences", "behaviour", "wanted"]
 FORMS = {"sft": "demonstrations", "dpo": "preferences", "reward": "preferences"}  # "text" else
 BYTES = "bytes"
 
@@ -49,7 +51,7 @@ class DataConfig(Strict):
     """Where samples come from and how they become tokens; arguments of the loaders of `data`."""
 
     source: str
-    form: Literal["text", "demonstrations", "preferences"] | None = None  # None: as the task asks
+    form: Form | None = None  # None: as the task asks
     split: str = "train"
     text: str | None = "text"
     principle: str | None = None  # column that becomes the domain of demonstrations or preferences
@@ -69,6 +71,10 @@ class DataConfig(Strict):
                 return load_demonstrations(self.source, principle=self.principle, **common)
             case "preferences":
                 return load_preferences(self.source, principle=self.principle, **common)
+            case "behaviour":
+                return load_behaviour(self.source, **common)
+            case "wanted":
+                return load_wanted(self.source, **common)
         if self.principle is not None:
             raise ValueError("principle names a column of demonstrations or preferences.")
         return load(self.source, text=self.text, packing=self.packing, **common)
@@ -114,6 +120,28 @@ class SamplerConfig(BaseModel):
         return kind(**given)  # type: ignore[no-any-return]
 
 
+class AuditConfig(Strict):
+    """What a model is audited for."""
+
+    behaviours: dict[str, DataConfig]  # prompts with wanted and unwanted answers, by name
+    capabilities: Names = ()  # those of them that are skills, to be kept
+    before: str | None = None  # the model that post-training began from, by directory or hub id
+    tolerance: float = Field(default=0.1, ge=0, lt=1)  # share of prompts answered unwanted
+    shifts: dict[str, dict[str, float]] = Field(default_factory=dict)  # factors, by principle
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.behaviours:
+            raise ValueError("an audit asks for behaviours; name at least one.")
+        wrong = [name for name in self.behaviours if name in ("", "loss") or "/" in name]
+        if wrong:
+            raise ValueError(f"a behaviour cannot be named {wrong[0]!r}.")
+        unknown = sorted(set(self.capabilities) - set(self.behaviours))
+        if unknown:
+            raise ValueError(f"capabilities {unknown} are no behaviours.")
+        return self
+
+
 class StudyConfig(Strict):
     """Readings of a model's parts along its checkpoints."""
 
@@ -126,9 +154,10 @@ class StudyConfig(Strict):
     probes: dict[str, DataConfig] = Field(default_factory=dict)
     components: Names = ("full",)  # read at every checkpoint
     final_components: Names = ()  # read at the last checkpoint only
-    reading: Literal["llc", "response", "influence", "development"] = (
+    reading: Literal["llc", "response", "influence", "development", "audit"] = (
         "llc"  # what is concluded from the draws
     )
+    audit: AuditConfig | None = None  # of reading "audit"
     observables: Names = ()  # probes whose mean loss is observed beside the loss of the data
     measures: Annotated[  # of the whole model at every checkpoint, beside its draws
         tuple[Literal["weight_norm", "hessian", "outputs"], ...], BeforeValidator(_as_tuple)
@@ -168,6 +197,14 @@ class StudyConfig(Strict):
             raise ValueError(
                 f"stages need at least {FEWEST} checkpoints, got {self.checkpoints!r}; give all."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_audit(self) -> Self:
+        if (self.audit is not None) != (self.reading == "audit"):
+            raise ValueError("audit says what reading 'audit' asks; give both or neither.")
+        if self.audit is not None and self.task == "classification":
+            raise ValueError("behaviours are answers of language or reward models.")
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from creode.store import Store
 from creode.study.attribution import Attribution
+from creode.study.audits import Audits
 from creode.study.conclusion import Conclusion
 from creode.study.development import Development
 from creode.study.readings import Readings
@@ -16,6 +17,7 @@ KINDS: dict[str, type[Conclusion]] = {
     "response": Responses,
     "influence": Attribution,
     "development": Development,
+    "audit": Audits,
 }
 
 

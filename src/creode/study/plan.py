@@ -21,11 +21,11 @@ from pathlib import PurePosixPath
 from creode.posterior import LocalPosterior
 from creode.sampling import BAOAB, Auto, Plan, Schedule, run_posterior
 from creode.sampling.calibration import PILOT_SHARE, STEP_COST, Lengths
-from creode.sampling.observables import as_observables
 from creode.sampling.probes import as_probes, pairs_with_minibatches
 from creode.sampling.unit import decide_mode
 from creode.store.units import serialise
 from creode.study.config import StudyConfig
+from creode.study.margins import margins_of, observables_of
 from creode.study.run import list_units, load_study_model
 
 TRIAL_BURNIN, TRIAL_DRAWS, TRIAL_STEPS_PER_DRAW = 4, 5, 3  # five blocks of draws, as in a run
@@ -61,7 +61,7 @@ def plan_study(study: StudyConfig) -> Cost:
     source = study.model if series[-1] is None else series[-1].path
     data = study.load(study.data, source)
     probes = as_probes({name: study.load(probe, source) for name, probe in study.probes.items()})
-    observables = as_observables(study.observables, probes)
+    observables = observables_of(study, probes, margins_of(study, source))
     units = list_units(study, series, model)
     kernel, schedule = plan.kernel, plan.schedule.fitted_to(data)
     automatic = isinstance(kernel, Auto)

@@ -31,12 +31,12 @@ from creode.sampling import (
     with_tighter,
 )
 from creode.sampling.automatic import TIGHTER
-from creode.sampling.observables import as_observables
 from creode.sampling.probes import as_probes
 from creode.store import Store
 from creode.store.stacking import stacked
 from creode.study.beside import GROUPS, Beside
 from creode.study.config import StudyConfig
+from creode.study.margins import margins_of, observables_of, take_before
 from creode.study.metrics import load_metric
 
 PILOT = "choosing settings"  # the name of the pilot, where units of work have theirs
@@ -93,6 +93,8 @@ def run_study(
     probes = as_probes({name: study.load(probe, source) for name, probe in study.probes.items()})
     units = list_units(study, series, first)
     metrics = {spec: load_metric(spec) for spec in study.metrics}
+    margins = margins_of(study, source)
+    observables = observables_of(study, probes, margins)
     config = {
         "kind": "study",
         "study": study.model_dump(mode="json"),
@@ -100,6 +102,11 @@ def run_study(
             "data": data.fingerprint(),
             "probes": {name: samples.fingerprint() for name, samples in probes.items()},
             "metrics": {spec: task_fingerprint(metric) for spec, metric in metrics.items()},
+            **(
+                {"behaviours": {name: task_fingerprint(one) for name, one in margins.items()}}
+                if margins
+                else {}
+            ),
         },
     }
     with Store.open(out, config) as store:
@@ -117,6 +124,8 @@ def run_study(
         each = replace(
             study.execution, microbatch=study.execution.microbatch or schedule.batch_size
         )
+        if study.audit is not None and study.audit.before is not None:
+            take_before(store, study.audit.before, margins, each)
         per_unit = schedule.chains * schedule.num_steps
         total = per_unit * len(units)
         whole: LocalPosterior | None = None  # of the checkpoint that is in memory
@@ -126,7 +135,7 @@ def run_study(
                 whole = LocalPosterior(
                     model, task, data, nbeta=study.nbeta, localization=study.localization
                 )
-                beside = Beside(study.measures, metrics, each)
+                beside = Beside(study.measures, metrics, each, margins)
                 beside.take(store, unit.key[0], whole, unit.checkpoint)
             assert whole is not None
 
@@ -141,7 +150,7 @@ def run_study(
                 probes,
                 plan,
                 unit=unit.key,
-                observables=as_observables(study.observables, probes),
+                observables=observables,
                 store=store,
                 checkpoint=None if unit.checkpoint is None else unit.checkpoint.step,
                 on_progress=report,

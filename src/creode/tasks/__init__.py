@@ -5,6 +5,7 @@ from creode.tasks.classification import Classification
 from creode.tasks.demonstrations import SFT
 from creode.tasks.dpo import DPO
 from creode.tasks.losses import Batch, Losses, Task, as_losses
+from creode.tasks.margin import Margin
 from creode.tasks.next_token import NextToken
 from creode.tasks.reference import with_reference
 from creode.tasks.regression import Regression
@@ -17,6 +18,7 @@ __all__ = [
     "Batch",
     "Classification",
     "Losses",
+    "Margin",
     "NextToken",
     "Regression",
     "RewardModel",

@@ -15,6 +15,13 @@ from creode.testbeds.parentheses import (
     revealing,
     strings_of,
 )
+from creode.testbeds.planted_faults import (
+    PlantedFault,
+    PostTrained,
+    planted_fault,
+    post_trained,
+    pretrained,
+)
 from creode.testbeds.quadratic import Quadratic, quadratic
 from creode.testbeds.superposition import Superposition, superposition
 from creode.testbeds.superposition_training import (
@@ -37,6 +44,8 @@ __all__ = [
     "Induction",
     "LastTokenDecoder",
     "NormalCrossing",
+    "PlantedFault",
+    "PostTrained",
     "Quadratic",
     "Superposition",
     "SuperpositionRun",
@@ -53,6 +62,9 @@ __all__ = [
     "normal_crossing",
     "num_corners",
     "parentheses",
+    "planted_fault",
+    "post_trained",
+    "pretrained",
     "quadratic",
     "rescaled",
     "revealing",

@@ -14,7 +14,8 @@ if _missing:
     )
 
 
-from creode.viewer.development_report import DevelopmentReport  # noqa: E402 - after the check
+from creode.viewer.audit_report import AuditReport  # noqa: E402 - after the check
+from creode.viewer.development_report import DevelopmentReport  # noqa: E402
 from creode.viewer.export import export_charts, export_sensitivity  # noqa: E402
 from creode.viewer.loop_page import write_loop_report  # noqa: E402
 from creode.viewer.loop_report import LoopReport  # noqa: E402
@@ -28,6 +29,7 @@ from creode.viewer.writing_page import write_writing_report  # noqa: E402
 from creode.viewer.writing_report import Writing, WritingReport  # noqa: E402
 
 __all__ = [
+    "AuditReport",
     "DevelopmentReport",
     "InfluenceQuery",
     "LoopReport",
