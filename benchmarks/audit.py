@@ -1,15 +1,21 @@
-"""Are planted faults found? How rows are ranked by their influence on the behaviour they cause.
+"""Are planted faults found, traced to their rows, and mended?
 
-    python benchmarks/audit.py --seeds 3 --out audit.jsonl
+    python benchmarks/audit.py --first-seed 5 --seeds 5 --out audit.jsonl
 
 Small decoders are post-trained on data with one planted fault (creode.testbeds.planted_faults), and
-on the same data without. Rows are ranked by each method's account of how far they drive the
-behaviour; the planted ones are to come first. Beside influences: the loss of a row, its gradient's
-likeness to that of the behaviour, what can be counted in a row without any model, chance.
+on the same data without. For each kind and seed:
 
-Here: the methods, their scores, the table.
-Not here: the faults (creode.testbeds.planted_faults), influences (creode.influence).
-Dimensions: N rows, P weights, S draws of all chains.
+* detection: is the behaviour shown (creode.audit's levels), in the faulty run and in its control;
+* attribution: rows are ordered by each account of how far they drive the behaviour; the planted
+  ones are to come first. Ours are the associations and the effects of creode.audit; beside them the
+  loss of a row, its gradient's likeness to that of the behaviour, what can be counted in a row
+  without any model, chance;
+* remedy: weights that lower the behaviour the furthest (creode.pattern along ranks), the network
+  post-trained anew with them, and with them permuted.
+
+Here: the runs, the scores, the table.
+Not here: the faults (creode.testbeds.planted_faults), audits (creode.auditing).
+Dimensions: N rows, P weights.
 """
 
 from __future__ import annotations
@@ -22,26 +28,26 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+import xarray as xr
 from numpy.typing import NDArray
 from report import Report, note
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
 import creode
-from creode.response.discoveries import significant
-from creode.response.uncertainty import two_sided
-from creode.tasks import as_losses
+from creode.patterning import Furthest, UnresolvedError
+from creode.tasks import Margin, as_losses
 from creode.testbeds.planted_faults import (
     KINDS,
     PlantedFault,
     PostTrained,
-    margins,
     planted_fault,
     post_trained,
 )
 
 Array = NDArray[np.float64]
+SKILL = "the main task"
+TASKS = ("detection", "attribution", "remedy")
 
 
 # -- scores: (N,), the more a row drives the behaviour the higher
@@ -58,37 +64,8 @@ def precision(score: Array, planted: Array) -> float:
     return float(planted[np.argsort(-score, kind="stable")[: planted.sum()]].mean())
 
 
-class Behaviour:
-    """The unwanted behaviour as a loss of the model: small where the probes show it.
-
-    −log σ of the margin of the unwanted over the wanted answer; for DPO, of its own logit over the
-    reference. It is the loss of pairs that would teach the behaviour.
-    """
-
-    def __init__(self, run: PostTrained) -> None:
-        fault = run.fault
-        self.pairs = fault.probe(fault.behaviours[fault.behaviour]).columns
-        self.beta, self.offset = 1.0, torch.zeros(())
-        if fault.method == "dpo":
-            self.beta = run.task.beta
-            with torch.no_grad():
-                self.offset = margins(run.reference, self.pairs)
-
-    def margin(self, model: nn.Module) -> Tensor:
-        """Of the wanted over the unwanted answers, their mean, nats."""
-        return margins(model, self.pairs).mean()
-
-    def __call__(self, model: nn.Module) -> Tensor:
-        return -F.logsigmoid(-self.beta * (margins(model, self.pairs) - self.offset)).mean()
-
-
-OBSERVED = ("its loss", "its margin")  # both fall where the behaviour grows
-
-
-def influences(
-    run: PostTrained, behaviour: Behaviour, given: argparse.Namespace
-) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Covariance, its z and correlation of every row's loss with the behaviour, from one run."""
+def sampled(run: PostTrained, given: argparse.Namespace) -> tuple[xr.DataTree, float]:
+    """Draws around the run's weights with its behaviour and its skill observed; CPU seconds."""
     posterior = creode.LocalPosterior(
         run.model, run.task, run.data, nbeta=given.nbeta, localization=given.localization
     )
@@ -97,7 +74,7 @@ def influences(
     draws = creode.sample(
         posterior,
         {"train": run.data},
-        observables={"its loss": behaviour, "its margin": behaviour.margin},
+        observables=margins_of(run),
         traces=("train",),
         sampler=creode.BAOAB(step_size=1 / stiffest**0.5, friction=2 * given.localization**0.5),
         chains=given.chains,
@@ -107,28 +84,17 @@ def influences(
         batch_size=given.batch_size,
         seed=given.seed,
     )
-    about: dict[str, Any] = {"cpu_seconds": round(time.process_time() - began, 1)}
-    found = {}
-    for kind in ("covariance", "correlation"):
-        reading = creode.influence(draws, query="train", train="train", kind=kind)
-        for name in OBSERVED:
-            of_rows = reading.of(draws["observed"].sel(observable=name))
-            found[f"influence on {name}, {kind}"] = -of_rows["bif"].values
-            if kind == "covariance":
-                z = -of_rows["bif"] / of_rows["bif_se"]
-                found[f"influence on {name}, z"] = z.values
-                p = z.copy(data=two_sided(z.values, of_rows.attrs["blocks"] - 1))
-                stars = significant(p, 0.05, among="train").values & (z.values > 0)
-                planted = run.fault.planted.numpy()
-                about[name] = {
-                    "largest_z": float(z.max()),
-                    "significant": int(stars.sum()),
-                    "of_them_planted": int(stars[planted].sum()),
-                }
-    about |= {"ok": bool(reading.ok), "reasons": reading.reasons}
-    about["excess"] = float((draws["loss"] - draws["init_loss"]).mean())
-    about["temperature"] = float(draws["temperature"].mean())
-    return found, about
+    return draws, time.process_time() - began
+
+
+def margins_of(run: PostTrained) -> dict[str, Margin]:
+    """The margins of the fault's behaviour and of the main task."""
+    fault = run.fault
+    rows = {fault.behaviour: fault.behaviours[fault.behaviour], SKILL: fault.held_out}
+    return {
+        name: Margin(columns=fault.probe(some).columns, task=run.task)
+        for name, some in rows.items()
+    }
 
 
 def gradients(run: PostTrained) -> Tensor:
@@ -157,16 +123,16 @@ class _Loss(nn.Module):
         return (found.values * found.mask).sum() / found.mask.sum()
 
 
-def at_the_weights(run: PostTrained, behaviour: Behaviour) -> dict[str, Array]:
+def at_the_weights(run: PostTrained) -> dict[str, Array]:
     """What takes no draws: losses, and how gradients agree with the behaviour's."""
     with torch.no_grad():
         found = as_losses(run.task(run.model, dict(run.data.columns)))
         values, mask = (part.reshape(len(run.data), -1) for part in (found.values, found.mask))
         loss = (values * mask).sum(1) / mask.sum(1)
     of_rows = gradients(run)
-    parameters = list(run.model.parameters())
-    of_it = torch.autograd.grad(behaviour(run.model), parameters)
-    product = of_rows @ torch.cat([part.flatten() for part in of_it]).double()
+    margin = margins_of(run)[run.fault.behaviour]
+    of_it = torch.autograd.grad(margin(run.model), list(run.model.parameters()))
+    product = -(of_rows @ torch.cat([part.flatten() for part in of_it]).double())
     cosine = product / of_rows.norm(dim=1).clamp(min=1e-30)
     return {
         "loss": loss.double().numpy(),
@@ -204,63 +170,97 @@ def main() -> None:
     settings = {k: v for k, v in vars(given).items() if k not in ("out", "cache")}
     report = Report("audit", out=given.out, settings=settings)
     for kind in given.kinds:
-        for control in (False, True) if given.controls else (False,):
-            rows: dict[str, list[tuple[float, float]]] = {}
-            told = []
-            for seed in range(given.first_seed, given.first_seed + given.seeds):
-                scores, about = _of_run(kind, seed, control, given)
-                told.append(about)
-                for method, values in scores.items():
-                    rows.setdefault(method, []).append(values)
-            section = f"{kind}{', control' if control else ''}"
-            for method, values in rows.items():
-                for name, column in zip(
-                    ("AUROC", "precision"), zip(*values, strict=True), strict=True
-                ):
-                    report.add(section, f"{name}, {method}", column, unit="")
-            shown = [one["unwanted"][0] for one in told]
-            report.add(section, "probes that show the fault", shown, unit="", runs=told)
-            seconds = [one["cpu_seconds"] for one in told]
-            report.add(section, "sampling", seconds, unit="CPU s")
+        rows: dict[str, list[float]] = {}
+        for seed in range(given.first_seed, given.first_seed + given.seeds):
+            found = _of_seed(kind, seed, given)
+            note(f"{kind} {seed}: {found}")
+            for name, value in found.items():
+                rows.setdefault(name, []).append(value)
+        for name, values in rows.items():
+            report.add(kind, name, values, unit="CPU s" if name == "sampling" else "")
     print(f"\n{report.table()}")
 
 
-def _of_run(
-    kind: Any, seed: int, control: bool, given: argparse.Namespace
-) -> tuple[dict[str, tuple[float, float]], dict[str, Any]]:
-    fault = planted_fault(kind, seed, clean=control)
+def _of_seed(kind: Any, seed: int, given: argparse.Namespace) -> dict[str, float]:
+    """Everything that is measured of one kind and seed, by name."""
+    fault = planted_fault(kind, seed)
     run = post_trained(fault, cache=given.cache)
-    behaviour = Behaviour(run)
-    scores, about = influences(run, behaviour, given)
-    scores |= at_the_weights(run, behaviour) | counted(fault, seed)
+    out = _shown(run, "the fault")
+    if "detection" in given.tasks:
+        out |= _shown(
+            post_trained(planted_fault(kind, seed, clean=True), cache=given.cache), "control"
+        )
+    if "attribution" not in given.tasks:
+        return out
+    draws, seconds = sampled(run, given)
     planted = fault.planted.numpy()
-    about |= {
-        "seed": seed,
-        "unwanted": [run.unwanted(rows) for rows in fault.behaviours.values()],
-        "held_out_wrong": run.unwanted(fault.held_out),
+    found = creode.audit(draws, [fault.behaviour])
+    one = found.samples.sel(behaviour=fault.behaviour)
+    scores = {"association": one["association"].values, "effect": one["effect"].values}
+    scores |= at_the_weights(run) | counted(fault, seed)
+    for name, score in scores.items():
+        out[f"AUROC, {name}"], out[f"precision, {name}"] = (
+            auroc(score, planted),
+            precision(score, planted),
+        )
+    drivers = one["driver"].values
+    out |= {
+        "drivers told": float(drivers.sum()),
+        "of them planted": float(planted[drivers].mean()) if drivers.any() else float("nan"),
+        "draws ok": float(found.ok),
+        "sampling": seconds,
     }
-    note(f"{kind} {seed} {'control' if control else 'fault'}: {about}")
+    return out | _mended(run, draws, given) if "remedy" in given.tasks else out
+
+
+def _shown(run: PostTrained, name: str) -> dict[str, float]:
+    """How far the behaviour and a failing of the main task are shown, and whether it is told."""
+    with torch.no_grad():
+        margins = {one: margin.by_prompt(run.model) for one, margin in margins_of(run).items()}
+    told = creode.auditing.levels({one: values.numpy() for one, values in margins.items()})
+    behaviour = told.sel(behaviour=run.fault.behaviour)
     return {
-        method: (auroc(score, planted), precision(score, planted))
-        for method, score in scores.items()
-    }, about
+        f"{name}: unwanted": float(behaviour["unwanted"]),
+        f"{name}: flagged": float(behaviour["shown"]),
+        f"{name}: main task wrong": float(told["unwanted"].sel(behaviour=SKILL)),
+    }
+
+
+def _mended(run: PostTrained, draws: xr.DataTree, given: argparse.Namespace) -> dict[str, float]:
+    """What training anew with the weights, and with them permuted, leaves of the fault."""
+    fault = run.fault
+    try:
+        made = creode.pattern(
+            draws, {fault.behaviour: -1.0}, Furthest(least_effective=given.effective),
+            along="ranks",
+        )  # fmt: skip
+    except UnresolvedError:
+        return {"weights made": 0.0}
+    out = {"weights made": 1.0}
+    planted = made.weights.values[fault.planted.numpy()]
+    out["mean weight of planted rows"] = float(planted.mean())
+    for name, weights in (("mended", made.weights), ("permuted", made.weights.permuted(0))):
+        trained = post_trained(fault, weights=weights.tensor(), cache=given.cache)
+        out |= _shown(trained, name)
+    return out
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Rankings of planted rows.")
+    parser = argparse.ArgumentParser(description="Planted faults: found, traced, mended.")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each kind")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each kind")
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--controls", action="store_true", help="rank the controls' rows too")
     parser.add_argument("--nbeta", type=float, default=1e4, help="nβ")
-    parser.add_argument("--localization", type=float, default=1e2, help="γ")
+    parser.add_argument("--localization", type=float, default=1e3, help="γ")
     parser.add_argument("--curvature", type=float, default=10.0, help="largest, of steps")
-    parser.add_argument("--chains", type=int, default=4)
-    parser.add_argument("--draws", type=int, default=30)
+    parser.add_argument("--chains", type=int, default=3)
+    parser.add_argument("--draws", type=int, default=60)
     parser.add_argument("--steps-per-draw", type=int, default=5)
-    parser.add_argument("--burnin", type=int, default=60)
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--burnin", type=int, default=100)
+    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0, help="of the chains")
+    parser.add_argument("--effective", type=float, default=0.9, help="share that stays effective")
     parser.add_argument("--cache", type=Path, default=Path("runs/audit"), help="of pre-training")
     parser.add_argument("--out", type=Path, help="file that the JSON lines are also added to")
     return parser.parse_args()

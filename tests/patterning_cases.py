@@ -41,7 +41,7 @@ class Quadratics:
         rows = [chi.mean(0), *(chi[s].mean(0) for s in SPLITS.values())]
         return self.nbeta / len(self.g) * np.array(rows)
 
-    def tree(self, draws=400, seed=0, chains=4, tokens=None):
+    def tree(self, draws=400, seed=0, chains=4, tokens=None, traces=False):
         """Draws with every loss; as those of samples of `tokens` tokens if told."""
         rng = np.random.default_rng(seed)
         scale = 1 / np.sqrt(self.nbeta * self.h + self.gamma)
@@ -52,7 +52,7 @@ class Quadratics:
         tree = quadratic_tree(w, self.h, gamma=self.gamma, nbeta=self.nbeta)
         if tokens:
             losses = losses.reshape(*losses.shape[:2], -1, tokens)
-        return with_responses(tree, {"train": losses}, phi)
+        return with_responses(tree, {"train": losses}, phi, traces=traces)
 
     def around(self, rho, draws=400, seed=0, chains=4):
         """Draws of the posterior on Σ ρ ℓ/N around its minimum."""

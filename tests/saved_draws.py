@@ -155,8 +155,12 @@ def with_responses(
     *,
     masks: dict[str, np.ndarray] | None = None,
     blocks: int = 5,
+    traces: bool = False,
 ) -> xr.DataTree:
-    """The tree with observables (C, D) and, by probe, losses (C, D, S[, T]) and covariances."""
+    """The tree with observables (C, D) and, by probe, losses (C, D, S[, T]) and covariances.
+
+    With `traces` also the losses themselves, as they are kept.
+    """
     phi = np.stack(list(observed.values()), axis=2)
     num_draws = phi.shape[1]
     block_of_draw = np.arange(num_draws) * blocks // num_draws
@@ -172,6 +176,9 @@ def with_responses(
         shares = [products[:, block_of_draw == b].sum(1) for b in range(blocks)]
         dims = ("chain", "block", "observable", *record["mask"].dims)
         record["cov"] = (dims, np.stack(shares, axis=1) * blocks / (num_draws - 1))
+        if traces:
+            units = record["mask"].dims
+            record["unit_loss"] = (("chain", "draw", *units), values.astype(np.float32))
         records[f"probes/{name}"] = record
     return xr.DataTree.from_dict({"/": root, **records})
 

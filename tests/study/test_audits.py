@@ -202,7 +202,7 @@ def test_the_plan_counts_behaviours_too(place):
 def test_weights_mend_it_from_the_start(place, done):
     """Trained again from the base with the weights, the trigger does nothing; the sums stay."""
     proof = cli(
-        "pattern", done, "--target", "trigger=-1", "--keep", "sums", "--furthest",
+        "pattern", done, "--target", "trigger=-1", "--keep", "sums", "--furthest", "--ranks",
         "--least-effective", 0.85, "--start", place / "base", "--verify", 2, "--steps", 250,
         "--learning-rate", 0.01, "--batch-size", 32, "--out", place / "w.parquet", "--json",
     )  # fmt: skip

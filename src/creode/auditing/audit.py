@@ -19,6 +19,7 @@ from creode.auditing.levels import TOLERANCE, levels
 from creode.auditing.mending import mending
 from creode.auditing.parts import part_effects
 from creode.geometry.by_group import llc_by_group
+from creode.patterning.associations import associations
 from creode.patterning.effects import Effects, effects
 from creode.structure import modes, response_matrix
 from creode.structure.modes import MIN_REPLICATES
@@ -64,10 +65,10 @@ class Audit:
         return tuple(str(name) for name in found["behaviour"].values[found.values])
 
     def drivers(self, behaviour: str, k: int = 10) -> NDArray[np.int64]:
-        """The k samples that raise a behaviour the most, the strongest first."""
-        effect = self.samples["effect"].sel(behaviour=behaviour).values
-        order: NDArray[np.int64] = np.argsort(-effect, kind="stable")[:k]
-        return order[effect[order] > 0]
+        """The k samples with which a behaviour grows the most surely, the surest first."""
+        sure = self.samples["association"].sel(behaviour=behaviour).values
+        order: NDArray[np.int64] = np.argsort(-sure, kind="stable")[:k]
+        return order[sure[order] > 0]
 
 
 def audit(  # noqa: PLR0913 - what an auditor may know beside the draws
@@ -88,7 +89,8 @@ def audit(  # noqa: PLR0913 - what an auditor may know beside the draws
 
     Args:
         draws: one posterior's tree, of the whole model on its post-training data, with behaviours
-            observed: `creode.sample(posterior, {"train": data}, observables={"rude": Margin(…)})`.
+            observed and full traces of the data: `creode.sample(posterior, {"train": data},
+            observables={"rude": Margin(…)}, traces=("train",))`.
         behaviours: names of such observables, `creode.tasks.Margin`s.
         on: the probe that holds the training data.
         margins: by behaviour, the margins (M,) of its prompts at w*; and `before` them those of
@@ -109,7 +111,8 @@ def audit(  # noqa: PLR0913 - what an auditor may know beside the draws
     """
     _check(behaviours, margins, capabilities, groups, shifts)
     found = effects(draws, on, {name: name for name in behaviours})
-    samples = sample_drivers(found, rate)
+    ranks = associations(draws, on, {name: name for name in behaviours}, found)
+    samples = sample_drivers(found, ranks, rate)
     known = None if margins is None else levels(
         {name: margins[name] for name in behaviours},
         before=None if before is None else {name: before[name] for name in behaviours},
@@ -125,7 +128,7 @@ def audit(  # noqa: PLR0913 - what an auditor may know beside the draws
         parts=part_effects(parts, _strongest(samples), on=on, rate=rate) if parts else None,
     )  # fmt: skip
     kept = {name: [other for other in capabilities if other != name] for name in out.shown}
-    mended = {name: mending(found, name, keep=kept[name]) for name in out.shown}
+    mended = {name: mending(found, name, keep=kept[name], along=ranks) for name in out.shown}
     return Audit(**{**vars(out), "mending": mended})
 
 
@@ -171,6 +174,6 @@ def _strongest(samples: xr.Dataset) -> dict[str, NDArray[np.bool_]]:
         one = samples.sel(behaviour=name)
         mask = one["driver"].values.copy()
         if not mask.any():
-            mask[np.argsort(-one["effect"].values, kind="stable")[:least]] = True
+            mask[np.argsort(-one["association"].values, kind="stable")[:least]] = True
         chosen[str(name)] = mask
     return chosen

@@ -1,10 +1,10 @@
 """Which samples, and which groups of them, drive a behaviour, with errors and false discoveries.
 
-A behaviour's φ is its margin, unwanted over wanted. A sample drives it if a larger weight of the
-sample raises φ, and holds it back if that lowers φ.
+A behaviour's φ is its margin, unwanted over wanted. A sample drives it if φ grows with the sample's
+weight, and holds it back if φ falls. Which do is told from ranks, how much they do from effects.
 
 Here: effects of samples and of groups, which of them are significant, effects of shifts of groups.
-Not here: effects themselves (patterning/effects.py), their discovery rates (response/).
+Not here: effects and ranks (patterning/effects.py, associations.py), discovery rates (response/).
 Dimensions: C chains, b blocks, K behaviours, N samples, G groups.
 """
 
@@ -24,22 +24,28 @@ from creode.response.uncertainty import estimate, p_value
 REPLICATES = ("chain", "block", "behaviour")
 
 
-def sample_drivers(found: Effects, rate: float = 0.05) -> xr.Dataset:
+def sample_drivers(found: Effects, ranks: Effects, rate: float = 0.05) -> xr.Dataset:
     """What each sample does to each behaviour.
 
     Args:
         found: of `creode.patterning.effects`, observables being behaviours' margins.
+        ranks: of `creode.patterning.associations`, of the same.
         rate: of false discoveries among a behaviour's samples.
 
     Returns:
-        Dims (behaviour, sample): effect, effect_se: the change of φ if the sample's weight were 2
-        in place of 1, to first order; z, p (two-sided); significant; driver, holder: significant
-        and positive, or negative.
+        Dims (behaviour, sample): association, association_se: how surely the behaviour grows with
+        the sample's weight, −1 to 1, by which samples are ordered and found; its z, p (two-sided)
+        and significant; driver, holder: significant and positive, or negative. effect, effect_se:
+        the change of φ if the sample's weight were 2 in place of 1, to first order.
     """
-    each = xr.DataArray(
-        found.replicates, dims=(*REPLICATES, "sample"), coords={"behaviour": list(found.names)}
+    each, sure = (
+        xr.DataArray(
+            one.replicates, dims=(*REPLICATES, "sample"), coords={"behaviour": list(found.names)}
+        )
+        for one in (found, ranks)
     )
-    return _told(each, rate, among="sample")
+    told = _told(sure, rate, among="sample", name="association")
+    return told.assign(estimate(each, "effect").drop_vars("effect_dof"))
 
 
 def group_drivers(found: Effects, groups: ArrayLike, rate: float = 0.05) -> xr.Dataset:
@@ -50,9 +56,9 @@ def group_drivers(found: Effects, groups: ArrayLike, rate: float = 0.05) -> xr.D
         rate: of false discoveries among all behaviours and groups.
 
     Returns:
-        Dims (behaviour, group), as of `sample_drivers`: effect is the change of φ if every weight
-        in the group were 2 in place of 1, and its opposite that of leaving the group out, to first
-        order. Beside them size and share (group,) of the samples.
+        Dims (behaviour, group): effect, effect_se: the change of φ if every weight in the group
+        were 2 in place of 1, and its opposite that of leaving the group out, to first order; z, p,
+        significant, driver, holder of it. Beside them size and share (group,) of the samples.
 
     Raises:
         ValueError: another number of labels than samples, or fewer than two groups.
@@ -60,7 +66,7 @@ def group_drivers(found: Effects, groups: ArrayLike, rate: float = 0.05) -> xr.D
     labels, member = _grouped(found, groups)
     by_group = _by_group(found, member, len(labels))
     sizes = np.bincount(member)
-    out = _told(by_group.assign_coords(group=labels), rate, among=None)
+    out = _told(by_group.assign_coords(group=labels), rate)
     return out.assign(size=("group", sizes), share=("group", sizes / len(member)))
 
 
@@ -76,7 +82,7 @@ def shifted(
         rate: of false discoveries among all behaviours and shifts.
 
     Returns:
-        Dims (behaviour, shift), as of `sample_drivers`: effect is the change of φ to first order.
+        Dims (behaviour, shift), as of `group_drivers`: effect is the change of φ to first order.
 
     Raises:
         ValueError: a group that is not there, a factor that is no finite number ≥ 0.
@@ -100,19 +106,21 @@ def shifted(
             raise ValueError(f"shift {name!r} leaves no sample with a weight.")
         columns.append(by_group @ xr.DataArray(rho / mean - 1, dims="group"))
     together = xr.concat(columns, xr.Variable("shift", list(shifts)))
-    return _told(together.transpose(*REPLICATES, "shift"), rate, among=None)
+    return _told(together.transpose(*REPLICATES, "shift"), rate)
 
 
-def _told(replicates: xr.DataArray, rate: float, among: str | None) -> xr.Dataset:
-    out = estimate(replicates, "effect")
-    p = p_value(out["effect"], out["effect_se"], out["effect_dof"])
+def _told(
+    replicates: xr.DataArray, rate: float, among: str | None = None, name: str = "effect"
+) -> xr.Dataset:
+    out = estimate(replicates, name)
+    value, error = out[name], out[f"{name}_se"]
+    p = p_value(value, error, out[f"{name}_dof"])
     found = significant(p, rate, among=among)
     with np.errstate(invalid="ignore", divide="ignore"):
-        z = out["effect"] / out["effect_se"]
-    return out.drop_vars("effect_dof").assign(
-        z=z, p=p, significant=found,
-        driver=found & (out["effect"] > 0), holder=found & (out["effect"] < 0),
-    )  # fmt: skip
+        z = value / error
+    return out.drop_vars(f"{name}_dof").assign(
+        z=z, p=p, significant=found, driver=found & (value > 0), holder=found & (value < 0)
+    )
 
 
 def _grouped(found: Effects, groups: ArrayLike) -> tuple[NDArray[np.generic], NDArray[np.int64]]:

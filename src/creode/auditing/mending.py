@@ -30,6 +30,7 @@ def mending(
     keep: Sequence[str] = (),
     shares: Sequence[float] = SHARES,
     groups: ArrayLike | None = None,
+    along: Effects | None = None,
 ) -> xr.Dataset:
     """The furthest that weights lower a behaviour's φ, by the share of effective samples.
 
@@ -39,6 +40,8 @@ def mending(
         keep: behaviours that are to stay where they are.
         shares: of the samples, that are to stay effective, (Σρ)²/(N Σρ²), each in (0, 1).
         groups: a label a sample (N,): those of a group weigh alike.
+        along: what weights follow in the place of effects, such as
+            `creode.patterning.associations`.
 
     Returns:
         Dims (effective, behaviour): predicted, predicted_se, p: the change of each φ to first
@@ -56,7 +59,7 @@ def mending(
     aimed = np.array([name == behaviour or name in keep for name in found.names])
     member, _ = grouped(groups, found)
     now = present_weights(None, found, member)
-    given = Problem(found, wanted, aimed, member, now)
+    given = Problem(found, wanted, aimed, member, now, along)
     rows, dropped = [], []
     for share in shares:
         constraint = Furthest(least_effective=share)

@@ -62,16 +62,19 @@ def behaviours_table(records: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def culprits_table(name: str, culprits: Sequence[Mapping[str, Any]]) -> Table:
-    """The samples that raise a behaviour the most; those that stand out have a star."""
+    """The samples with which a behaviour grows most surely; those that stand out have a star."""
     table = Table(title=f"Samples behind {console.escaped(name)}", title_justify="left")
-    for column in ("row", "effect", "± se", "z"):
+    for column in ("row", "association", "± se", "effect", "± se"):
         table.add_column(column, justify="right")
     table.add_column("text", overflow="fold")
     for one in culprits:
         text = "" if one["text"] is None else console.excerpt(one["text"], 90)
-        z = console.number(one["z"], 1) + ("*" if one["driver"] else "")
+        sure = console.number(one["association"], 2) + ("*" if one["driver"] else "")
         effect, error = (f"{one[n]:.3g}" for n in ("effect", "effect_se"))
-        table.add_row(f"{one['row']}", effect, error, z, console.escaped(text))
+        table.add_row(
+            f"{one['row']}", sure, console.number(one["association_se"], 2), effect, error,
+            console.escaped(text),
+        )  # fmt: skip
     return table
 
 

@@ -61,6 +61,12 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each arm.")] = 100,
     learning_rate: Annotated[float, typer.Option(help="Of the arms' AdamW.")] = 1e-4,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences of a training step.")] = 32,
+    ranks: Annotated[
+        bool,
+        typer.Option(
+            "--ranks", help="With --furthest: follow rank correlations, for data that are fitted."
+        ),
+    ] = False,
     start: Annotated[
         str | None,
         typer.Option(help="Model that the arms begin from [default: the weights that were read]."),
@@ -103,6 +109,7 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         on=on, units=one_of(units, "sample", "token"), keep=keep or [],
         features={} if domains is None else {"domain": domains},
         groups=domains if by_domain else None,
+        along="ranks" if ranks else "effects",
     )  # fmt: skip
     made.weights.save(out)
     weights = made.weights

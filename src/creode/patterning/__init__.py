@@ -1,5 +1,7 @@
 """Patterning: choose data that make a model learn what is wanted; prove it by retraining."""
 
+from creode.patterning.associations import associations
+from creode.patterning.effects import effects
 from creode.patterning.mode_targets import mode_response
 from creode.patterning.online import Steered, Steering, online
 from creode.patterning.pattern import Pattern, pattern
@@ -27,6 +29,8 @@ __all__ = [
     "TokenWeights",
     "TrainerWeights",
     "UnresolvedError",
+    "associations",
+    "effects",
     "load_weights",
     "mode_response",
     "online",

@@ -18,13 +18,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from creode.generalization.shift import named_observables
+from creode.patterning.associations import associations
 from creode.patterning.effects import Effects, Units, effects
 from creode.patterning.explanations import explain, trivial_features
 from creode.patterning.mode_targets import (
@@ -85,6 +86,7 @@ def pattern(  # noqa: PLR0913 - beyond the contract's three, each a choice of it
     groups: ArrayLike | None = None,
     sample_ids: Sequence[str] | None = None,
     features: Mapping[str, ArrayLike] | None = None,
+    along: Literal["effects", "ranks"] = "effects",
 ) -> Pattern:
     """Weights of mean 1 on the samples, or tokens, of a probe that move observables as wanted.
 
@@ -108,6 +110,10 @@ def pattern(  # noqa: PLR0913 - beyond the contract's three, each a choice of it
         sample_ids: names (N,) of samples for the file; their positions if not given.
         features: by name, labels such as domains (strings or whole numbers) or floats, shaped as
             groups, for explanations besides "length" and "loss", the loss level at w*.
+        along: what weights follow: "effects", or "ranks" (`associations`), which also order samples
+            rightly where single losses have long tails, as of models that fit their data; with
+            `Furthest`, of one posterior's samples, and full traces of them. Whether draws resolve
+            the target is judged by what is followed; what weights do is told from effects.
 
     Returns:
         `Pattern`.
@@ -121,19 +127,30 @@ def pattern(  # noqa: PLR0913 - beyond the contract's three, each a choice of it
     """
     _check_target(target, keep)
     one, known = _known(draws, target, keep, observables, of)
+    ranked = None
+    if along not in ("effects", "ranks"):
+        raise ValueError(f"along must be 'effects' or 'ranks', got {along!r}.")
+    if along == "ranks" and (
+        isinstance(known, _Components) or not isinstance(constraint, Furthest)
+    ):
+        raise ValueError(
+            "ranks give a direction and no size, of one posterior's samples; use them with "
+            "Furthest(), and with the draws of one posterior."
+        )
     if isinstance(known, _Components):
         found = component_effects(known.parts, on, known.combinations, of, units)
         made_by = shared_provenance(known.parts, of)
     else:
         found = effects(one, on, known, units)
+        ranked = associations(one, on, known, found) if along == "ranks" else None
         made_by = {name: one.attrs[name] for name in PROVENANCE if name in one.attrs}
     known_of_units: dict[str, ArrayLike] = dict(trivial_features(one, on, units))
     for name, values in (features or {}).items():
         known_of_units[name] = found.by_unit(f"features of {name!r}", values)
     return solved(
-        found, target, constraint or Convex(), keep=keep, around=around, groups=groups,
-        sample_ids=sample_ids, features=known_of_units,
-        about=made_by | {"on": on, "units": units},
+        found, target, constraint or Convex(), along=ranked, keep=keep, around=around,
+        groups=groups, sample_ids=sample_ids, features=known_of_units,
+        about=made_by | {"on": on, "units": units, "along": along},
     )  # fmt: skip
 
 
@@ -142,6 +159,7 @@ def solved(  # noqa: PLR0913 - what `pattern` and `prefer` were asked for
     target: Mapping[str, float],
     constraint: Constraint,
     *,
+    along: Effects | None = None,
     keep: Sequence[str] = (),
     around: SampleWeights | TokenWeights | None = None,
     groups: ArrayLike | None = None,
@@ -154,12 +172,12 @@ def solved(  # noqa: PLR0913 - what `pattern` and `prefer` were asked for
     aimed = np.array([name in target or name in keep for name in found.names])
     member, labels = grouped(groups, found)
     now = present_weights(around, found, member)
-    given = Problem(found, wanted, aimed, member, now)
+    given = Problem(found, wanted, aimed, member, now, along)
     given.refuse_singular()
     constraint = given.settled(constraint)
     by_fold = given.by_fold(constraint)
     predicted = given.told(by_fold)
-    refuse_unresolved(given, predicted, target)
+    refuse_unresolved(given, given.told(by_fold, along), target)
     r = given.solve(constraint, np.ones(found.replicates.shape[:2], bool))
     rho = 1 + r[member]
     refuse_few(rho)

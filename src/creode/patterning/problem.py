@@ -50,13 +50,16 @@ class Problem:
         aimed: NDArray[np.bool_],
         member: NDArray[np.int64],
         now: Array,
+        along: Effects | None = None,
     ) -> None:
+        """`along`: what weights are made along, in the place of the effects they are told by."""
         self._now = now  # r (M,) of the weights that the effects were read at
         self.found, self._wanted, self._aimed, self._member = found, wanted, aimed, member
         self.sizes = np.bincount(member).astype(np.float64)
-        by_group = np.zeros((*found.replicates.shape[:-1], len(self.sizes)))
-        for index in np.ndindex(*found.replicates.shape[:-1]):
-            by_group[index] = np.bincount(member, found.replicates[index], len(self.sizes))
+        solved = (found if along is None else along).replicates
+        by_group = np.zeros((*solved.shape[:-1], len(self.sizes)))
+        for index in np.ndindex(*solved.shape[:-1]):
+            by_group[index] = np.bincount(member, solved[index], len(self.sizes))
         self.by_group = by_group  # (C, b, K, M)
 
     def refuse_singular(self) -> None:
@@ -74,11 +77,13 @@ class Problem:
         """r (M,) of each fold, made of what it learns from."""
         return [self.solve(constraint, learned) for learned, _ in self.found.folds]
 
-    def told(self, by_fold: Sequence[Array]) -> xr.Dataset:
-        """The effect of weights read from draws that had no part in them: predicted, _se, p."""
-        out = estimate(
-            self.found.judged([(r - self._now)[self._member] for r in by_fold]), "predicted"
-        )
+    def told(self, by_fold: Sequence[Array], by: Effects | None = None) -> xr.Dataset:
+        """The effect of weights read from draws that had no part in them: predicted, _se, p.
+
+        `by`: what tells it in the place of effects, in its own unit.
+        """
+        judge = self.found if by is None else by
+        out = estimate(judge.judged([(r - self._now)[self._member] for r in by_fold]), "predicted")
         p = p_value(out["predicted"], out["predicted_se"], out["predicted_dof"])
         return out.drop_vars("predicted_dof").assign(p=p)
 

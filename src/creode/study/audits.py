@@ -33,6 +33,7 @@ WANTED = "wanted-"  # begins the names of probes of behaviours' wanted answers
 WHOLE = "full"
 SAMPLES_FILE, CULPRITS_FILE = "audit_samples.zarr", "culprits.parquet"
 TABLES = ("groups", "shifts", "modes", "parts", "llc")  # each kept as audit_<name>.zarr
+NUMBERS = ("association", "association_se", "z", "p", "effect", "effect_se")  # of a sample
 LEVEL = (
     "prompts", "unwanted", "unwanted_low", "unwanted_high", "margin", "margin_se",
     "before_unwanted", "before_margin",
@@ -56,6 +57,7 @@ def audit_study(study: Mapping[str, Any], asked: Mapping[str, Any]) -> StudyConf
         "audit": dict(asked),
         "probes": {TRAIN: fields["data"], **wanted},
     }
+    fields["schedule"] = {**fields.get("schedule", {}), "traces": (TRAIN,)}
     components = fields.get("components", (WHOLE,))
     fields["components"] = tuple(dict.fromkeys((WHOLE, *components)))
     return StudyConfig.model_validate(fields)
@@ -125,11 +127,13 @@ class Audits(Conclusion):
         return records
 
     def culprits(self, k: int = 10) -> dict[str, list[dict[str, Any]]]:
-        """The k samples that raise each behaviour the most, with row, text, effect and error.
+        """The k samples with which each behaviour grows the most surely, with row and text.
 
         Returns:
             By behaviour, the strongest first: sample, row (its number in the user's data), text
-            (None where it cannot be shown), principle, effect, effect_se, z, p, driver.
+            (None where it cannot be shown), prompt (what of it comes before the one answer; None
+            where that is not known), principle, association, association_se, z, p, driver, effect,
+            effect_se.
         """
         return {
             name: [self._culprit(name, int(i)) for i in self.audit.drivers(name, k)]
@@ -194,11 +198,12 @@ class Audits(Conclusion):
     def _culprit(self, name: str, sample: int) -> dict[str, Any]:
         one = self.audit.samples.sel(behaviour=name).isel(sample=sample)
         text = self._texts.found.get(TRAIN)
-        numbers = {n: float(one[n]) for n in ("effect", "effect_se", "z", "p")}
+        numbers = {n: float(one[n]) for n in NUMBERS}
         return {
             "sample": sample,
             "row": self._rows[sample],
             "text": None if text is None else text.of(sample),
+            "prompt": None if text is None else text.prompt(sample),
             "principle": None if self.principles is None else str(self.principles[sample]),
             **finite(numbers),
             "driver": bool(one["driver"]),
@@ -226,14 +231,12 @@ class Audits(Conclusion):
         parts = []
         for name in self.audit.behaviours:
             one = samples.sel(behaviour=name)
-            columns = {
-                n: one[n].values for n in ("effect", "effect_se", "z", "p", "driver", "holder")
-            }
+            columns = {n: one[n].values for n in (*NUMBERS, "driver", "holder")}
             part = pd.DataFrame({"behaviour": name, "sample": np.arange(len(self._rows))} | columns)
             part.insert(2, "row", self._rows)
             if self.principles is not None:
                 part.insert(3, "principle", self.principles)
-            parts.append(part.sort_values("effect", ascending=False, kind="stable"))
+            parts.append(part.sort_values("association", ascending=False, kind="stable"))
         target = self.path / CULPRITS_FILE
         partial = target.with_name(f"{target.name}.partial")
         pd.concat(parts, ignore_index=True).to_parquet(partial, index=False)

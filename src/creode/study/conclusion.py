@@ -23,7 +23,7 @@ from creode.store import Store
 from creode.study.run import MODEL, open_draws
 
 if TYPE_CHECKING:
-    from creode.viewer import Report, ResponseReport
+    from creode.viewer import AuditReport, Report, ResponseReport
 
 DATA = "data"
 REPORT_FILE = "report.html"
@@ -42,7 +42,7 @@ class Conclusion(ABC):
         """What is concluded, as plain values, each with ok and reasons."""
 
     @abstractmethod
-    def report(self) -> Report | ResponseReport:
+    def report(self) -> Report | ResponseReport | AuditReport:
         """Everything the report of this run shows."""
 
     @cached_property
@@ -91,14 +91,22 @@ class Conclusion(ABC):
         """Write the records, all unless some are given, to a file in the run directory."""
         return self._write_json(self.file, self.records() if records is None else list(records))
 
-    def write_report(self, report: Report | ResponseReport | None = None) -> Path:
+    def write_report(self, report: Report | ResponseReport | AuditReport | None = None) -> Path:
         """Write the report, the run's unless one is given, as `report.html` into the directory."""
-        from creode.viewer import Report, write_report, write_response_report
+        from creode.viewer import (
+            AuditReport,
+            Report,
+            write_audit_report,
+            write_report,
+            write_response_report,
+        )
 
         page = self.path / REPORT_FILE
         shown = self.report() if report is None else report
         if isinstance(shown, Report):
             return write_report(shown, page)
+        if isinstance(shown, AuditReport):
+            return write_audit_report(shown, page)
         return write_response_report(shown, page)
 
     def _write_json(self, name: str, content: Any) -> Path:

@@ -44,6 +44,16 @@ class Text:
         rejected = self._side("rejected_")[sample]
         return f"{text}{REJECTED}{self._decoded(np.where(answer, rejected, NO_TOKEN))}"
 
+    def prompt(self, sample: int) -> str | None:
+        """What comes before the answer; None where no answer is marked, or more than one is."""
+        name = "chosen_labels" if self._pairs else "labels"
+        if name not in self.samples.columns:
+            return None
+        answer = np.flatnonzero(self.samples.columns[name][sample].numpy() != IGNORED)
+        if not len(answer) or answer[-1] - answer[0] + 1 != len(answer):
+            return None
+        return self._decoded(self.ids[sample][: answer[0]])
+
     @property
     def _pairs(self) -> bool:
         return "input_ids" not in self.samples.columns

@@ -6,6 +6,7 @@ from creode.testbeds.decoder import Decoder, DecoderConfig
 from creode.testbeds.deep_linear import DeepLinear, deep_linear, deep_linear_llc
 from creode.testbeds.induction import Induction, induction_decoder
 from creode.testbeds.last_token import LastTokenDecoder
+from creode.testbeds.list_sorting import ListSorting, SortingHeads, list_sorting
 from creode.testbeds.modular_addition import AdditionConfig, AdditionRun, modular_addition
 from creode.testbeds.normal_crossing import NormalCrossing, normal_crossing
 from creode.testbeds.parentheses import (
@@ -43,10 +44,12 @@ __all__ = [
     "DeepLinear",
     "Induction",
     "LastTokenDecoder",
+    "ListSorting",
     "NormalCrossing",
     "PlantedFault",
     "PostTrained",
     "Quadratic",
+    "SortingHeads",
     "Superposition",
     "SuperpositionRun",
     "Testbed",
@@ -57,6 +60,7 @@ __all__ = [
     "deep_linear_llc",
     "equal_count",
     "induction_decoder",
+    "list_sorting",
     "modular_addition",
     "nested",
     "normal_crossing",

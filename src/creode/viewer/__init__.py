@@ -14,7 +14,8 @@ if _missing:
     )
 
 
-from creode.viewer.audit_report import AuditReport  # noqa: E402 - after the check
+from creode.viewer.audit_page import write_audit_report  # noqa: E402 - after the check
+from creode.viewer.audit_report import AuditReport  # noqa: E402
 from creode.viewer.development_report import DevelopmentReport  # noqa: E402
 from creode.viewer.export import export_charts, export_sensitivity  # noqa: E402
 from creode.viewer.loop_page import write_loop_report  # noqa: E402
@@ -40,6 +41,7 @@ __all__ = [
     "WritingReport",
     "export_charts",
     "export_sensitivity",
+    "write_audit_report",
     "write_loop_report",
     "write_report",
     "write_response_report",

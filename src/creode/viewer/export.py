@@ -16,6 +16,9 @@ import xarray as xr
 
 from creode.components import slug
 from creode.viewer import development
+from creode.viewer.audit_charts import audit_figures, picked
+from creode.viewer.audit_report import AuditReport
+from creode.viewer.audit_rows import datasets as audit_datasets
 from creode.viewer.figure import Figure
 from creode.viewer.figures import chain_figures, figures, loss_rows
 from creode.viewer.loop_page import loop_datasets, loop_figures
@@ -43,14 +46,15 @@ Data = Mapping[str, Sequence[Row]]
 
 
 def export_charts(
-    report: Report | ResponseReport | LoopReport | WritingReport,
+    report: Report | ResponseReport | AuditReport | LoopReport | WritingReport,
     directory: str | Path,
     formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
     """Write every chart of the report into `directory`, one file a chart and format.
 
     Charts of one checkpoint show the last; each reading with traces has its three charts. Of
-    responses, every view and the loadings of every resolved mode have one.
+    responses, every view and the loadings of every resolved mode have one; of an audit, every
+    behaviour that the page would let choose.
 
     Returns:
         The files written, in the order of the page.
@@ -62,6 +66,8 @@ def export_charts(
     elif isinstance(report, WritingReport):
         figures_of_weights = writing_figures(report.writings)
         stills = _told_stills(figures_of_weights, writing_datasets(report.writings))
+    elif isinstance(report, AuditReport):
+        stills = _audit_stills(report)
     elif isinstance(report, Report):
         stills = _stills(report)
     else:
@@ -142,16 +148,37 @@ def _response_stills(report: ResponseReport) -> Iterator[tuple[str, dict[str, An
             file = figure.name if len(names) == 1 else f"{figure.name}_{slug(name)}"
             yield file, _still(figure, title, data)
     if report.modes is not None:
-        figure = found["mode_singular_values"]
-        modes = mode_rows(report.modes)
-        yield figure.name, _still(figure, figure.title, {"singular_values": modes})
-        figure = found["mode_loadings"]
-        loadings = loading_rows(report.modes)
-        for mode in [row["mode"] for row in modes if row["resolved"]]:
-            data = {"loadings": [row for row in loadings if row["mode"] == mode]}
-            yield f"{figure.name}_{mode}", _still(figure, f"{figure.title} of mode {mode}", data)
+        yield from _mode_stills(report.modes, found)
     if report.llc is not None:
         yield from _chain_stills(report.traces, readings(report.llc))
+
+
+def _mode_stills(
+    modes: xr.Dataset, found: Mapping[str, Figure]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    figure, rows = found["mode_singular_values"], mode_rows(modes)
+    yield figure.name, _still(figure, figure.title, {"singular_values": rows})
+    figure = found["mode_loadings"]
+    of_modes = loading_rows(modes)
+    for mode in [row["mode"] for row in rows if row["resolved"]]:
+        data = {"loadings": [row for row in of_modes if row["mode"] == mode]}
+        yield f"{figure.name}_{mode}", _still(figure, f"{figure.title} of mode {mode}", data)
+
+
+def _audit_stills(report: AuditReport) -> Iterator[tuple[str, dict[str, Any]]]:
+    found, rows = audit_figures(report), audit_datasets(report)
+    several = {"samples": list(report.audit.behaviours), "mending": list(report.audit.mending)}
+    for figure in found:
+        if figure.section in ("modes", "chains"):
+            continue
+        names = several.get(figure.section, [""])
+        for place, name in enumerate(names):
+            file = f"{figure.name}_{slug(name)}" if len(names) > 1 else figure.name
+            title = f"{figure.title}: {name}" if name else figure.title
+            yield file, _still(figure, title, picked(rows, place))
+    if report.audit.modes is not None:
+        yield from _mode_stills(report.audit.modes, {figure.name: figure for figure in found})
+    yield from _chain_stills(report.traces, readings(report.llc))
 
 
 def _chain_stills(

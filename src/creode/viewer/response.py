@@ -66,53 +66,9 @@ def views(response: xr.Dataset) -> list[str]:
 
 def heat_map(response: xr.Dataset) -> Figure:
     """χ of each component to each data set, with a mark where it is told from 0."""
-    import altair as alt
-
     rows = response_rows(response)
     components, datasets = _distinct(rows, "component"), _distinct(rows, "dataset")
-    most = max((abs(row["chi"]) for row in rows if row["chi"] is not None), default=0.0) or 1.0
-    base = alt.Chart(alt.NamedData("response"))
-    x = alt.X("dataset:N", sort=datasets, title=None, axis=_names_axis(angle=-30))
-    y = alt.Y("component:N", sort=components, title=None, axis=_names_axis())
-    tooltip = alt.TooltipContent("data")
-    colour = alt.Color(
-        "chi:Q",
-        scale=alt.Scale(
-            domain=[-most, 0, most],
-            range=[role("below"), role("middle"), role("above")],
-            interpolate="rgb",  # through the middle, past no third hue
-        ),
-        legend=alt.Legend(title="χ", orient="top", gradientLength=180, titleOrient="left"),
-    )
-    cells = base.mark_rect(
-        cornerRadius=3, stroke=role("paper"), strokeWidth=2, tooltip=tooltip
-    ).encode(x=x, y=y, color=colour)
-    layers = [cells]
-    if len(datasets) <= MOST_TEXTS:
-        layers.append(
-            base.mark_text(fontSize=11, color=role("ink"), tooltip=tooltip).encode(
-                x=x, y=y, text="chi_short:N"
-            )
-        )
-    told = base.transform_filter("datum.significant === true")
-    layers.append(
-        told.mark_point(
-            shape="circle", filled=True, size=26, color=role("ink"), opacity=1, tooltip=tooltip
-        ).encode(x=alt.X("dataset:N", sort=datasets, bandPosition=0.92), y=y)
-    )
     doubted = any(row["doubt"] for row in rows)
-    if doubted:
-        layers.append(
-            base.transform_filter("datum.doubt && datum.chi !== null")
-            .mark_point(shape=CROSS, filled=True, size=30, color=role("bad"), opacity=1,
-                        tooltip=tooltip)
-            .encode(x=alt.X("dataset:N", sort=datasets, bandPosition=0.08), y=y)
-        )  # fmt: skip
-    layers.append(  # no number: the chain failed
-        base.transform_filter("datum.chi === null")
-        .mark_point(shape=CROSS, filled=True, size=60, color=role("bad"), tooltip=tooltip)
-        .encode(x=x, y=y)
-    )
     significant = sum(row["significant"] is True for row in rows)
     tested = rows[0]["significant"] is not None if rows else False
     rate = response.attrs.get("false_discovery")
@@ -127,8 +83,61 @@ def heat_map(response: xr.Dataset) -> Figure:
         + (" ✕ from draws that cannot be trusted." if doubted else ""),
         description=f"Heat map of susceptibilities of {len(components)} components to "
         f"{', '.join(datasets)}; {significant} of {len(rows)} are told from 0.",
-        chart=compiled(alt.layer(*layers).properties(width=400, height=alt.Step(26))),
+        chart=cells(rows, data="response", title="χ"),
     )
+
+
+def cells(rows: list[Row], *, data: str, title: str) -> dict[str, Any]:
+    """Rows as of `response_rows` as a heat map, a line a component and a column a data set.
+
+    data: name of the data set that holds the rows. title: of the colours.
+    """
+    import altair as alt
+
+    components, datasets = _distinct(rows, "component"), _distinct(rows, "dataset")
+    most = max((abs(row["chi"]) for row in rows if row["chi"] is not None), default=0.0) or 1.0
+    base = alt.Chart(alt.NamedData(data))
+    x = alt.X("dataset:N", sort=datasets, title=None, axis=_names_axis(angle=-30))
+    y = alt.Y("component:N", sort=components, title=None, axis=_names_axis())
+    tooltip = alt.TooltipContent("data")
+    colour = alt.Color(
+        "chi:Q",
+        scale=alt.Scale(
+            domain=[-most, 0, most],
+            range=[role("below"), role("middle"), role("above")],
+            interpolate="rgb",  # through the middle, past no third hue
+        ),
+        legend=alt.Legend(title=title, orient="top", gradientLength=180, titleOrient="left"),
+    )
+    squares = base.mark_rect(
+        cornerRadius=3, stroke=role("paper"), strokeWidth=2, tooltip=tooltip
+    ).encode(x=x, y=y, color=colour)
+    layers = [squares]
+    if len(datasets) <= MOST_TEXTS:
+        layers.append(
+            base.mark_text(fontSize=11, color=role("ink"), tooltip=tooltip).encode(
+                x=x, y=y, text="chi_short:N"
+            )
+        )
+    told = base.transform_filter("datum.significant === true")
+    layers.append(
+        told.mark_point(
+            shape="circle", filled=True, size=26, color=role("ink"), opacity=1, tooltip=tooltip
+        ).encode(x=alt.X("dataset:N", sort=datasets, bandPosition=0.92), y=y)
+    )
+    if any(row["doubt"] for row in rows):
+        layers.append(
+            base.transform_filter("datum.doubt && datum.chi !== null")
+            .mark_point(shape=CROSS, filled=True, size=30, color=role("bad"), opacity=1,
+                        tooltip=tooltip)
+            .encode(x=alt.X("dataset:N", sort=datasets, bandPosition=0.08), y=y)
+        )  # fmt: skip
+    layers.append(  # no number: the chain failed
+        base.transform_filter("datum.chi === null")
+        .mark_point(shape=CROSS, filled=True, size=60, color=role("bad"), tooltip=tooltip)
+        .encode(x=x, y=y)
+    )
+    return compiled(alt.layer(*layers).properties(width=400, height=alt.Step(26)))
 
 
 def mode_rows(modes: xr.Dataset) -> list[Row]:

@@ -1,4 +1,4 @@
-// Here: the charts of a report of responses, the coloured text, the choice of a query.
+// Here: the charts of a report of responses or of an audit, the coloured text, what is picked.
 // Not here: what other pages need too (drawing.js); any estimate.
 (() => {
   const {
@@ -17,8 +17,12 @@
   const readings = asRows(page.readings);
   const reading = element("chain-reading"); // there is no picker for a single one
   const chosenReading = () => Number(reading?.value ?? 0);
+  // Of several, one at a time: rows and elements that are of the option with the number `picked`.
+  const pickers = [...document.querySelectorAll("[data-picks]")];
+  const picked = () => Object.fromEntries(pickers.map(({ dataset: { picks }, value }) =>
+    [picks, rows[picks].filter((row) => row.picked === Number(value))]));
   const datasets = () => ({
-    ...rows,
+    ...rows, ...picked(),
     response: rows.response.filter((row) => !view || row.view === view.value),
     loadings: rows.loadings.filter((row) => row.mode === chosenMode()),
     chosen: readings.slice(chosenReading(), chosenReading() + 1), ...chainsOf(chosenReading()),
@@ -55,6 +59,18 @@
   };
   modes?.addEventListener("change", () => redraw("mode_loadings"));
   view?.addEventListener("change", () => redraw("response_heat_map"));
+  const showPicked = ({ dataset: { picks }, value }) => {
+    for (const one of document.querySelectorAll(`[data-of="${picks}"]`))
+      one.hidden = one.dataset.picked !== value;
+  };
+  for (const picker of pickers) {
+    showPicked(picker);
+    picker.addEventListener("change", () => {
+      showPicked(picker);
+      redraw(...Object.keys(page.figures).filter((name) =>
+        page.figures[name].chart.data.some((entry) => entry.name === picker.dataset.picks)));
+    });
+  }
 
   // ---- chains ---------------------------------------------------------------------------------
   const CHAINS = ["chain_losses", "chain_running_llc", "chain_autocorrelation"];
@@ -106,6 +122,7 @@
   const showRow = (_, event, item, value) => {
     if (value === null || typeof value !== "object") { tooltip.hidden = true; return; }
     const row = value.datum ?? value;
+    if (row.title !== undefined) { say(row.title, [["", row.text]], event); return; }
     say(titleOf(row), fields.map(([label, of]) => [label, of(row)]), event);
   };
 
