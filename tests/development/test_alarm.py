@@ -183,6 +183,68 @@ def test_many_readings_share_the_rate() -> None:
     assert needed[1] - needed[0] == pytest.approx(np.log(10))
 
 
+def up_and_down(seed: int = 0) -> dict[str, np.ndarray]:
+    """Both readings rise a while after the loss is flat, and fall later."""
+    at = np.arange(NUM)
+    moved = 30.0 * ((at >= CHANGE - 12) & (at < CHANGE))
+    series = run(seed)
+    return {**series, "llc": series["llc"] + moved, "chi": series["chi"] + 2 * moved}
+
+
+QUICK = {"reference": 4, "drift": 0, "wander": (0.0,), "rate": 0.2}
+
+
+@pytest.mark.parametrize("way", ["falls", "rises"])
+def test_it_rings_the_way_a_reading_is_asked_to_go(way: str) -> None:
+    either = feed(Alarm(AlarmConfig(**QUICK)), up_and_down())
+    asked = feed(Alarm(AlarmConfig(watch={"llc": way, "chi": "either"}, **QUICK)), up_and_down())
+    assert [(e.reading, e.since, np.sign(e.change)) for e in either.events] == [
+        ("llc", STEPS[CHANGE - 12], 1),
+        ("chi", STEPS[CHANGE - 12], 1),
+        ("llc", STEPS[CHANGE], -1),
+        ("chi", STEPS[CHANGE], -1),
+    ]
+    other = 0 if way == "falls" else 2  # of the four, the one that did not ring
+    assert [event.change for event in asked.events] == [
+        event.change for k, event in enumerate(either.events) if k != other
+    ]
+    assert all(event.asked for event in either.events + asked.events)
+    assert either.unasked == []
+    (event,) = asked.unasked
+    assert (event.change, event.asked) == (either.events[other].change, False)
+    assert str(event).endswith("not asked for")
+
+
+def test_directions_take_rings_away_and_leave_the_evidence_as_it_is() -> None:
+    config = {"reference": 4, "drift": 0, "wander": (0.0,), "least": 0.0}
+    changes: list[float] = []
+    for seed in range(3):  # readings that walk, which rings both ways where no walk is allowed for
+        walk = np.random.default_rng(seed).standard_normal(NUM).cumsum()
+        series = {**run(seed), "llc": walk, "chi": -2 * walk}
+        either = feed(Alarm(AlarmConfig(watch=("llc", "chi"), **config)), series)
+        falls = dict.fromkeys(("llc", "chi"), "falls")
+        asked = feed(Alarm(AlarmConfig(watch=falls, **config)), series)
+        assert asked.events == [event for event in either.events if event.change < 0]
+        assert [event.change for event in asked.unasked] == [
+            event.change for event in either.events if event.change > 0
+        ]
+        assert asked.watching() == either.watching()
+        changes += [event.change for event in either.events]
+    assert min(changes) < 0 < max(changes)
+
+
+def test_directions_and_what_was_not_asked_for_are_stored() -> None:
+    series = up_and_down()
+    config = AlarmConfig(watch={"llc": "falls", "chi": "rises"}, **QUICK)
+    whole, first = feed(Alarm(config), series), Alarm(config)
+    for i in range(CHANGE - 5):
+        readings = {"loss": (series["loss"][i],), "llc": (series["llc"][i], 0.5)}
+        first.update(STEPS[i], {**readings, "chi": (series["chi"][i], 1.0)})
+    assert len(first.unasked) == 1
+    again = feed(Alarm.from_json(first.to_json()), series, start=CHANGE - 5)
+    assert (again.config, again.events, again.unasked) == (config, whole.events, whole.unasked)
+
+
 def test_what_cannot_be_watched_is_refused() -> None:
     alarm = Alarm()
     with pytest.raises(ValueError, match=r"step 1: no loss 'loss' among \['llc'\]"):
@@ -217,6 +279,9 @@ def test_what_cannot_be_watched_is_refused() -> None:
         ({"wander": ()}, r"wander must be variances ≥ 0, at least one, got \(\)"),
         ({"flat": -1.0}, "flat and least must be ≥ 0"),
         ({"watch": ("loss",)}, "the loss 'loss' is not watched"),
+        ({"watch": {"loss": "falls"}}, "the loss 'loss' is not watched"),
+        ({"watch": "llc"}, "watch must be names of readings, got the text 'llc'"),
+        ({"watch": {"llc": "down"}}, "'llc' must be asked for as one of falls, rises, either, got"),
     ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, object], message: str) -> None:
@@ -264,6 +329,20 @@ def test_readings_of_components_are_watched_each() -> None:
     both["ok"].loc[{"component": "l0h1"}] = False
     assert alarms(both, AlarmConfig(watch=("llc",))).sizes == {"event": 0}
     assert alarms(both, AlarmConfig(watch=("llc[l0h1]",), need_ok=False)).sizes == {"event": 1}
+
+
+def test_a_table_says_what_was_not_asked_for() -> None:
+    a, b, c = run(0, change=8.0), run(1, change=8.0), run(2, change=-8.0)
+    names = xr.DataArray(["l0h0", "l0h1", "l0h2"], dims="component")
+    parts = xr.concat([stored(a), stored(b), stored(c)], names)
+    parts["loss"] = stored(a)["loss"]
+    config = AlarmConfig(watch={"llc": "falls", "llc[l0h1]": "rises"})
+    table = alarms(parts, config).sortby("reading")
+    assert table["reading"].values.tolist() == ["llc[l0h0]", "llc[l0h1]", "llc[l0h2]"]
+    assert table["asked"].values.tolist() == [False, True, True]
+    assert table["asked"].dtype == bool
+    ordered = alarms(parts, config)["step"].values
+    assert (np.diff(ordered) >= 0).all()
 
 
 def test_datasets_that_cannot_be_replayed_are_refused() -> None:

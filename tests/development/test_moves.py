@@ -5,7 +5,7 @@ import pytest
 
 from creode.development.consensus import Agreed
 from creode.development.curve import Curves
-from creode.development.moves import edges_of, kinds_of_stages, settled
+from creode.development.moves import edges_of, kinds_of_stages, midpoints, settled
 
 NUM = 400
 GRID = np.linspace(0, 1, 201)
@@ -73,3 +73,37 @@ def test_the_less_likely_turn_goes_and_two_maxima_are_one_halfway():
 def test_a_kink_parts_rates_that_surely_differ(height, kinds):
     curves = curves_of([0, 0.5, 1], [0, height, 1], 0.05)
     assert [a.kind for a in settled([agreed(0.5, "kink")], curves)] == kinds
+
+
+def steepest(told, curves):
+    edges = edges_of(told)
+    kinds = kinds_of_stages(told, curves, edges)
+    return midpoints(told, curves, edges, kinds, 0.025)
+
+
+def test_the_flank_of_a_faster_move_beside_a_stage_is_not_its_own():
+    u = (GRID[1:] + GRID[:-1]) / 2
+    rate = sum(
+        h * np.exp(-0.5 * ((u - c) / w) ** 2) for c, w, h in ((0.3, 0.06, 1), (0.5, 0.03, 8))
+    )
+    noisy = rate + 0.02 * np.random.default_rng(0).standard_normal((NUM, 1))
+    value = np.concatenate([np.zeros((NUM, 1)), np.cumsum(noisy, 1) / 200], 1)
+    curves = Curves(GRID, value, noisy, [np.empty(0)] * NUM, np.ones(NUM), np.ones(NUM, int))
+    told = [agreed(0.2, "onset"), agreed(0.47, "onset", 0.7), agreed(0.53, "end")]
+    _, slow, fast, _ = steepest(told, curves)
+    np.testing.assert_allclose(slow, 0.3, atol=0.01)
+    np.testing.assert_allclose(fast, 0.5, atol=0.01)
+    mirrored = Curves(GRID, -value[:, ::-1], noisy[:, ::-1], *curves[3:])
+    told = [agreed(0.47, "onset"), agreed(0.53, "end", 0.7), agreed(0.8, "end")]
+    _, fast, slow, _ = steepest(told, mirrored)
+    np.testing.assert_allclose(slow, 0.7, atol=0.01)
+    np.testing.assert_allclose(fast, 0.5, atol=0.01)
+
+
+def test_a_stage_that_only_slows_is_steepest_where_it_begins():
+    rate = np.where(GRID[1:] < 0.4, -1.0, 3 * np.exp(-(GRID[1:] - 0.4) / 0.1))
+    rates = np.tile(rate, (NUM, 1))
+    value = np.concatenate([np.zeros((NUM, 1)), np.cumsum(rates, 1) / 200], 1)
+    curves = Curves(GRID, value, rates, [np.empty(0)] * NUM, np.ones(NUM), np.ones(NUM, int))
+    _, slows = steepest([agreed(0.4, "minimum")], curves)
+    np.testing.assert_allclose(slows, 0.405, atol=0.01)

@@ -108,7 +108,11 @@ def make_report(**changes: Any) -> Any:
     fields: dict[str, Any] = {
         "trajectory": found.trajectory,
         "stages": found.records(),
-        "events": [event("llc", 16), event("component_llc[l0h1]", 20)],
+        "events": [
+            event("llc", 16),
+            event("component_llc[l0h1]", 20),
+            event("probe_loss[prose]", 22, asked=False),
+        ],
         "curve": found.stages[["curve", "curve_se"]],
         "influence": make_influence(),
         "influence_changes": change_records(make_influence()),
@@ -149,13 +153,13 @@ def make_plane(runs: tuple[str, ...] = ()) -> xr.Dataset:
     )
 
 
-def event(reading: str, place: int) -> dict[str, Any]:
-    """An alarm that rang for a reading."""
+def event(reading: str, place: int, *, asked: bool = True) -> dict[str, Any]:
+    """A change for which an alarm rang, if it was asked for."""
     return {
         "step": int(STEPS[place]), "since": int(STEPS[place - 2]),
         "since_low": int(STEPS[place - 3]), "since_high": int(STEPS[place - 1]),
         "reading": reading, "change": -4.2, "change_se": 0.6, "loss_change": -0.01,
-        "loss_change_se": 0.02, "kind": "silent",
+        "loss_change_se": 0.02, "kind": "silent", "asked": asked,
     }  # fmt: skip
 
 

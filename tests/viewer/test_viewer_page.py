@@ -113,7 +113,7 @@ STAGE = {
 EVENT = {
     "step": 7000, "since": 5200, "since_low": 4100, "since_high": 6100, "reading": "llc",
     "change": 1.234, "change_se": 0.111, "loss_change": 0.001, "loss_change_se": 0.002,
-    "kind": "silent",
+    "kind": "silent", "asked": True,
 }  # fmt: skip
 
 
@@ -134,6 +134,10 @@ def test_stages_and_alarms_are_told_in_words(tmp_path):
                   "7,000", "5,200 (4,100 – 6,100)", "+1.23 ± 0.11", "+0.001 ± 0.002",
                   "silent"):  # fmt: skip
         assert words in told, words
+    assert "not asked for" not in told
+    assert "silent, not asked for: no ring" in text(
+        development=developed(events=[EVENT | {"asked": False}])
+    )
     assert "in doubt" not in text(development=developed(stages=[STAGE | {"ok": True}]))
     none = text(development=developed(stages=[{"stage": None, "ok": False, "reasons": "too few"}]))
     assert "No stages: too few" in none

@@ -40,7 +40,7 @@ def events_table(events: Sequence[Mapping[str, Any]]) -> Table:
     from creode.viewer.stages import event_rows
 
     table = Table(title="Alarms", title_justify="left")
-    for name in ("rang at", "since", "interval", "reading", "change", "Δ loss", "kind"):
+    for name in ("at step", "since", "interval", "reading", "change", "Δ loss", "kind"):
         table.add_column(name)
     for row in event_rows(events):
         table.add_row(*(escaped(text) for text in row.values()))

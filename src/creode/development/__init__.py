@@ -5,12 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from creode.development.alarm import Alarm, AlarmConfig, Event
+from creode.development.alarm import Alarm
+from creode.development.alarm_config import AlarmConfig
 from creode.development.change_points import change_points
 from creode.development.changes import changes
 from creode.development.checkpoints import Checkpoint, is_hub_id, list_checkpoints
 from creode.development.curve import Effort
 from creode.development.curve_prior import Prior
+from creode.development.event import Event
 from creode.development.flips import sign_flips
 from creode.development.meetings import Meetings, meetings
 from creode.development.peaks import peaks

@@ -10,8 +10,10 @@ of level or of trend (evidence.py), and says what the loss did across it:
 * with the loss: any other move of both;
 * loss unknown: no losses on one side of the change.
 
-A drift that slows or stops and does not turn back settles; that is no event. After an event, or
-when its drift has settled, a reading is watched anew, from that checkpoint and a flat loss on.
+A drift that slows or stops and does not turn back settles; that is no event. A change that goes the
+other way than a reading is asked to go does not ring; it is kept as not asked for. After an event,
+a change not asked for, or when its drift has settled, a reading is watched anew, from that
+checkpoint and a flat loss on: what was there before is not where it would be now.
 
 Loss flat: over a window, the means of its halves (and at an event, the means before and since the
 change) differ by no more than `flat` of all that the loss has moved so far, or by no more than
@@ -27,8 +29,10 @@ Rate: among runs in which readings wander no more than said in `Change` around a
 that is a power series in the log step, with normal errors whose size may be wrong by any one
 factor, at most a share `rate` ever rings without a change, however long they go on and however many
 readings there are. It is shared over readings equally, over the k-th watch of a reading and over
-the k-th start in a watch as 1/(k (k + 1)). What is not covered: drift of another shape is a change
-and will be called one, unless it settles.
+the k-th start in a watch as 1/(k (k + 1)). Directions leave changes and watches as they are and
+only take rings away, so that the rate holds as it stands (where errors are as likely either way,
+about half of it is used). What is not covered: drift of another shape is a change and will be
+called one, unless it settles.
 
 Here: when to watch, what to call a finding, the state, reading by reading.
 Not here: the evidence (evidence.py), taking readings while training runs (saving.py), boundaries of
@@ -40,98 +44,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from numbers import Real
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+from creode.development.alarm_config import AlarmConfig
+from creode.development.event import Event, Kind
 from creode.development.evidence import Change, Finding, find_change
 from creode.development.reading import Given, Reading, as_reading
-
-Kind = Literal["silent", "opposing", "with the loss", "loss unknown"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlarmConfig:
-    """What is watched, what counts as a change, and how often it may ring for nothing."""
-
-    watch: tuple[str, ...] = ()  # names of readings; none: those of the first update
-    loss: str = "loss"  # name of the training loss among the readings
-    rate: float = 0.05  # share of runs without a change that may ever ring
-    reference: int = 8  # checkpoints of flat loss before watching, and readings before a change
-    confirm: int = 2  # readings a change needs
-    drift: int = 1  # highest power of the log step that is no change; 0: none
-    wander: tuple[float, ...] = (
-        0.0,
-        0.1,
-    )  # random walks that are no change: moves' variance, errors²
-    autocorrelation: float = 0.0  # between the errors of neighbouring checkpoints
-    flat: float = 0.01  # of all that the loss has moved so far
-    least: float = 0.1  # smallest change that is told, of the level's size
-    need_ok: bool = True  # leave out readings whose verdict is not ok
-
-    def __post_init__(self) -> None:
-        for name in ("watch", "wander"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not 0 < self.rate < 1:
-            raise ValueError(f"rate must be between 0 and 1, got {self.rate!r}.")
-        if not 0 <= self.drift <= 3:
-            raise ValueError(f"drift must be a power from 0 to 3, got {self.drift!r}.")
-        if self.reference < max(4, self.drift + 3):
-            raise ValueError(
-                f"reference must be at least {max(4, self.drift + 3)} checkpoints with drift "
-                f"{self.drift}, got {self.reference!r}."
-            )
-        if self.confirm < 1:
-            raise ValueError(f"confirm must be at least 1 reading, got {self.confirm!r}.")
-        if not -1 < self.autocorrelation < 1:
-            raise ValueError(f"autocorrelation must be within ±1, got {self.autocorrelation!r}.")
-        if not self.wander or min(self.wander) < 0:
-            raise ValueError(f"wander must be variances ≥ 0, at least one, got {self.wander!r}.")
-        if self.flat < 0 or self.least < 0:
-            raise ValueError(f"flat and least must be ≥ 0, got {self.flat!r}, {self.least!r}.")
-        if self.loss in self.watch:
-            raise ValueError(f"the loss {self.loss!r} is not watched; leave it out of watch.")
-
-    def change(self) -> Change:
-        """What the evidence is about."""
-        return Change(
-            reference=self.reference,
-            confirm=self.confirm,
-            drift=self.drift,
-            autocorrelation=self.autocorrelation,
-            wander=self.wander,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """What rang, when, how much, since when, and what the loss did."""
-
-    step: int  # the checkpoint at which it rang, in training steps
-    reading: str
-    kind: Kind
-    change: float  # how far the reading has gone from where it would be, in its own unit
-    change_se: float
-    level: float  # where it would be
-    since: int  # the first checkpoint of the change, the likeliest
-    since_low: int  # 5 % and 95 % of its posterior
-    since_high: int
-    loss_change: float  # mean loss since the change less that before, nats
-    loss_change_se: float
-    noise: float  # by what factor the reading's stated errors seem too small
-    log_evidence: float  # against no change, nats
-    log_needed: float  # what it had to pass
-
-    def __str__(self) -> str:
-        return (
-            f"step {self.step}: {self.reading} changed by {self.change:+.3g} ± "
-            f"{self.change_se:.2g} since step {self.since} ({self.since_low} to "
-            f"{self.since_high}), {self.kind} (loss {self.loss_change:+.2g} ± "
-            f"{self.loss_change_se:.1g})"
-        )
 
 
 class Alarm:
@@ -139,12 +62,13 @@ class Alarm:
 
     def __init__(self, config: AlarmConfig | None = None) -> None:
         self.config = config or AlarmConfig()
-        self._names = self.config.watch
+        self._names = tuple(self.config.watch)
         self._steps: list[int] = []
         self._readings: list[dict[str, Reading]] = []  # a checkpoint each, usable ones only
         self._begun: dict[str, int | None] = {}  # index of the checkpoint a watch begins at
         self._ended: dict[str, list[int]] = {}  # indices of checkpoints at which watches ended
-        self.events: list[Event] = []
+        self.events: list[Event] = []  # those that rang
+        self.unasked: list[Event] = []  # changes the other way than asked for, which did not
 
     @property
     def last_step(self) -> int | None:
@@ -156,7 +80,7 @@ class Alarm:
         return {n: self._steps[i] for n, i in self._begun.items() if i is not None}
 
     def update(self, step: int, readings: Mapping[str, Given]) -> list[Event]:
-        """Take the readings of one checkpoint; the events they complete.
+        """Take the readings of one checkpoint; the events that make it ring.
 
         Args:
             step: training steps, above those of earlier updates.
@@ -175,7 +99,7 @@ class Alarm:
         self._readings.append({n: r for n, r in given.items() if self._usable(n, r)})
         now = len(self._steps) - 1
         flat = self._is_flat()
-        events = []
+        events: list[Event] = []
         for name in self._names:
             begun = self._begun.setdefault(name, None)
             ended = self._ended.setdefault(name, [])
@@ -188,7 +112,8 @@ class Alarm:
                 continue
             if found := self._look(name, begun, len(ended) + 1):
                 if not _settles(found.change):
-                    events.append(self._event(name, found))
+                    event = self._event(name, found)
+                    (events if event.asked else self.unasked).append(event)
                 ended.append(now)
                 self._begun[name] = None
         self.events += events
@@ -205,6 +130,7 @@ class Alarm:
                 "begun": self._begun,
                 "ended": self._ended,
                 "events": [asdict(event) for event in self.events],
+                "unasked": [asdict(event) for event in self.unasked],
             }
         )
 
@@ -226,6 +152,7 @@ class Alarm:
             ]
             alarm._begun, alarm._ended = dict(state["begun"]), dict(state["ended"])
             alarm.events = [Event(**event) for event in state["events"]]
+            alarm.unasked = [Event(**event) for event in state["unasked"]]
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"not the state of an alarm: {error!r}.") from error
         return alarm
@@ -333,6 +260,8 @@ class Alarm:
             noise=change.noise,
             log_evidence=change.log_evidence,
             log_needed=needed,
+            asked=self.config.direction(name)
+            in ("either", "rises" if change.size > 0 else "falls"),
         )
 
     def _is_flat(self) -> bool:

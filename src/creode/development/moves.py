@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 
 TURNS = ("maximum", "minimum")
 ERRORS = 2.0  # of a move or a change of rate: what is less is not sure
+ROUNDING = 1e-9  # of the largest rate in a stage: a change of rate between cells that is none
 
 
 def at(curves: Curves, places: Array) -> Array:
@@ -125,7 +126,11 @@ def kinds_of_stages(agreed: Sequence[Agreed], curves: Curves, edges: Array) -> l
 def midpoints(
     agreed: Sequence[Agreed], curves: Curves, edges: Array, kinds: Sequence[str], outside: float
 ) -> Array:
-    """(stage, 3): low, median and high of where stages are steepest; NaN for plateaus."""
+    """(stage, 3): low, median and high of where stages are steepest; NaN for plateaus.
+
+    Where a stage begins or ends by leaving or joining a faster move, that move's flank is not its
+    own: it is steepest at a peak of its rate, in the draws that have one, unless most have none.
+    """
     places = np.stack([a.places for a in agreed], 1) if agreed else np.empty((len(curves.rate), 0))
     cells = (curves.grid[1:] + curves.grid[:-1]) / 2
     out = np.full((len(kinds), 3), np.nan)
@@ -133,7 +138,7 @@ def midpoints(
         if kind == "plateau":
             continue
         up = 1.0 if kind == "rise" else -1.0
-        steepest = []
+        peaks, steepest = [], []
         for s, rate in enumerate(curves.rate):
             start = places[s, i - 1] if i else 0.0
             end = places[s, i] if i < len(agreed) else 1.0
@@ -141,10 +146,31 @@ def midpoints(
                 continue
             inside = (cells >= start - 1 / len(cells)) & (cells <= end + 1 / len(cells))
             speed = np.where(inside, up * rate, -np.inf)
-            if speed.max() > 0:
-                steepest.append(cells[speed >= 0.9 * speed.max()].mean())
-        if steepest:
-            out[i] = np.quantile(steepest, [outside, 0.5, 1 - outside])
+            if speed.max() <= 0:
+                continue
+            steepest.append(_top(cells, speed))
+            own = _without_flanks(speed[inside], left=i > 0, right=i < len(agreed))
+            if own.max() > 0:
+                peaks.append(_top(cells[inside], own))
+        if told := peaks if 2 * len(peaks) >= len(steepest) else steepest:
+            out[i] = np.quantile(told, [outside, 0.5, 1 - outside])
+    return out
+
+
+def _top(cells: Array, speed: Array) -> float:
+    """The middle of where it is fastest."""
+    return float(cells[speed >= 0.9 * speed.max()].mean())
+
+
+def _without_flanks(speed: Array, *, left: bool, right: bool) -> Array:
+    """Speed in a stage; −∞ where it falls from an edge inwards, which may be all along."""
+    falls = np.diff(speed) < -ROUNDING * np.abs(speed).max()
+    rises = np.diff(speed) > ROUNDING * np.abs(speed).max()
+    first = int(np.argmin(np.append(falls, False))) if left else 0
+    last = len(rises) - int(np.argmin(np.append(rises[::-1], False))) if right else len(rises)
+    out = np.full_like(speed, -np.inf)
+    if last - first >= 2:
+        out[first : last + 1] = speed[first : last + 1]
     return out
 
 

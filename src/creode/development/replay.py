@@ -13,7 +13,9 @@ from dataclasses import asdict, fields, replace
 import numpy as np
 import xarray as xr
 
-from creode.development.alarm import Alarm, AlarmConfig, Event
+from creode.development.alarm import Alarm
+from creode.development.alarm_config import AlarmConfig, Direction
+from creode.development.event import Event
 from creode.development.reading import Reading
 from creode.version import __version__
 
@@ -23,19 +25,20 @@ _UNITS = {"step": "training steps", "since": "training steps", "since_low": "tra
 
 
 def alarms(readings: xr.Dataset, config: AlarmConfig | None = None) -> xr.Dataset:
-    """The events of an alarm that had watched these readings as they came.
+    """The changes that an alarm would have found, had it watched these readings as they came.
 
     Args:
         readings: dim checkpoint (training steps); every variable `x` with its error `x_se` beside
             it is a reading, and the training loss, with `loss_se` if it has an error. One with
             further dims is a reading for each of their labels, named `x[label]`. Verdicts are
             `x_ok`, or `ok` for all.
-        config: what is watched and how; its `watch` may name a variable for all of its labels.
-            None: the defaults.
+        config: what is watched and how; its `watch` may name a variable for all of its labels, and
+            the way that it is asked to go is theirs, unless one is named by itself. None: the
+            defaults.
     Returns:
-        One row an event, dim event: step, reading, kind, change, change_se, level, since,
-        since_low, since_high, loss_change, loss_change_se, noise, log_evidence, log_needed, as
-        `Event` says.
+        One row a change, dim event: step, reading, kind, change, change_se, level, since,
+        since_low, since_high, loss_change, loss_change_se, noise, log_evidence, log_needed, asked,
+        as `Event` says. Where `asked` is false the alarm would not have rung.
     Raises:
         ValueError: no checkpoints, no readings with errors, no loss, or a name in `watch` that is
             none of them.
@@ -52,14 +55,21 @@ def alarms(readings: xr.Dataset, config: AlarmConfig | None = None) -> xr.Datase
         )
     series = _series(readings, given)
     ordered = np.argsort(readings["checkpoint"].values, kind="stable")
-    alarm = Alarm(replace(given, watch=tuple(n for n in series if n != given.loss)))
+    asked = {name: _asked(name, given) for name in series if name != given.loss}
+    alarm = Alarm(replace(given, watch=asked))
     for i in ordered:
         now = {
             name: Reading(float(value[i]), float(se[i]), bool(ok[i]))
             for name, (value, se, ok) in series.items()
         }
         alarm.update(int(readings["checkpoint"][i]), now)
-    return _table(alarm.events, alarm.config)
+    found = sorted([*alarm.events, *alarm.unasked], key=lambda event: event.step)
+    return _table(found, alarm.config)
+
+
+def _asked(label: str, config: AlarmConfig) -> Direction:
+    """Which way `x[label]` is asked to go: as it says itself, or else as x does."""
+    return config.direction(label if label in config.watch else label.partition("[")[0])
 
 
 def _series(readings: xr.Dataset, config: AlarmConfig) -> Mapping[str, tuple[np.ndarray, ...]]:
@@ -102,11 +112,11 @@ def _series(readings: xr.Dataset, config: AlarmConfig) -> Mapping[str, tuple[np.
 def _table(events: list[Event], config: AlarmConfig) -> xr.Dataset:
     text = {"reading", "kind"}
     whole = {"step", "since", "since_low", "since_high"}
+    dtypes = dict.fromkeys(text, "O") | dict.fromkeys(whole, "i8") | {"asked": "?"}
     columns = {}
     for field in fields(Event):
         name = field.name
-        dtype = object if name in text else int if name in whole else float
-        values = np.array([getattr(event, name) for event in events], dtype=dtype)
+        values = np.array([getattr(event, name) for event in events], dtypes.get(name, "f8"))
         attrs = {"units": _UNITS[name]} if name in _UNITS else {}
         columns[name] = ("event", values.astype(str) if name in text else values, attrs)
     return xr.Dataset(

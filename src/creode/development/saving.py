@@ -20,7 +20,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from creode.development.alarm import Alarm, Event
+from creode.development.alarm import Alarm
+from creode.development.event import Event
 from creode.development.reading import Given
 from creode.development.readings_file import READINGS, append_readings, stored_readings
 from creode.development.undisturbed import random_state, set_random_state, undisturbed
@@ -75,7 +76,8 @@ class CheckpointSaver:
                 value with its standard error and verdict. What it raises stops the training.
             alarm: takes every step's readings, which must have the training loss among them.
                 Those on disk are replayed into it first.
-            on_event: called with each event of the alarm, when it rings.
+            on_event: called with each event of the alarm, when it rings; not with those of its
+                `unasked`.
             beside: what `restore` needs beside the model, by name, such as the optimiser; at every
                 checkpoint it and the model are kept in resume.pt, in place of those before.
             resume: go on in a directory that has checkpoints.

@@ -80,7 +80,7 @@ def stages(
         stage_start, stage_end (stage): in steps.
         stage_kind (stage): rise, fall or plateau.
         stage_midpoint, stage_midpoint_low, stage_midpoint_high (stage): in steps; where the stage
-            is steepest. NaN for plateaus.
+            is steepest, the flanks of faster moves beside it aside. NaN for plateaus.
         stage_type (stage): by loss and `variable`, see changes.TYPES; empty without a loss.
         `<variable>_delta`, `<variable>_delta_se` (stage): of the curve. The same of every other
             variable, from its readings, and what moved most of those with further dimensions: see

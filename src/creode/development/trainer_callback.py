@@ -15,7 +15,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from creode.development.alarm import Alarm, Event
+from creode.development.alarm import Alarm
+from creode.development.event import Event
 from creode.development.saving import CheckpointSaver, Read
 
 

@@ -114,7 +114,7 @@ def boundary_rows(report: DevelopmentReport) -> list[Row]:
 def alarm_rows(report: DevelopmentReport) -> list[Row]:
     """A row for each checkpoint at which an alarm rang, with what it rang for."""
     rang: dict[int, list[Mapping[str, Any]]] = {}
-    for event in report.events:
+    for event in report.rang:
         rang.setdefault(int(event["step"]), []).append(event)
     return [
         {
@@ -131,7 +131,7 @@ def with_alarms(rows: Sequence[Row], report: DevelopmentReport | None) -> list[R
     if report is None:
         return [*rows]
     rang = {}
-    for event in report.events:
+    for event in report.rang:
         name = str(event["reading"])
         component = report.component if name == "llc" else _label(name, "component_llc")
         rang[int(event["step"]), component] = str(event["kind"])

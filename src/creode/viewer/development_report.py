@@ -19,7 +19,7 @@ class DevelopmentReport:
 
     trajectory: xr.Dataset  # dim checkpoint: llc, llc_se, ok, loss; attribute component
     stages: Sequence[Mapping[str, Any]] = ()  # records; one without a stage says why
-    events: Sequence[Mapping[str, Any]] = ()  # of an alarm
+    events: Sequence[Mapping[str, Any]] = ()  # of an alarm, rows of `alarms`
     curve: xr.Dataset | None = None  # dim step: curve, curve_se; what the stages are stages of
     groups: Sequence[Mapping[str, Any]] = ()  # records of parts whose curves have one shape
     influence: xr.Dataset | None = None  # along checkpoints, with what changes in it
@@ -40,6 +40,11 @@ class DevelopmentReport:
     def component(self) -> str:
         """What the stages are of."""
         return str(self.trajectory.attrs.get("component", "full"))
+
+    @property
+    def rang(self) -> list[Mapping[str, Any]]:
+        """The events at which the alarm rang; others went a way that was not asked for."""
+        return [event for event in self.events if event["asked"]]
 
     @property
     def found(self) -> list[Mapping[str, Any]]:

@@ -61,7 +61,7 @@ def group_rows(groups: Sequence[Record]) -> list[dict[str, str]]:
 
 
 def event_rows(events: Sequence[Record]) -> list[dict[str, str]]:
-    """Each event of the alarm in words."""
+    """Each change that the alarm found in words, whether it rang or was not asked."""
     return [
         {
             "step": f"{event['step']:,}",
@@ -70,7 +70,7 @@ def event_rows(events: Sequence[Record]) -> list[dict[str, str]]:
             "reading": in_words(event["reading"]),
             "change": _with_error(event["change"], event["change_se"]),
             "loss": _with_error(event["loss_change"], event["loss_change_se"]),
-            "kind": event["kind"],
+            "kind": event["kind"] + ("" if event["asked"] else ", not asked for: no ring"),
         }
         for event in events
     ]
