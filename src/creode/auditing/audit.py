@@ -18,6 +18,7 @@ from creode.auditing.drivers import group_drivers, sample_drivers, shifted
 from creode.auditing.levels import TOLERANCE, levels
 from creode.auditing.mending import mending
 from creode.auditing.parts import part_effects
+from creode.diagnostics.excess import posterior_dataset
 from creode.geometry.by_group import llc_by_group
 from creode.patterning.associations import associations
 from creode.patterning.effects import Effects, effects
@@ -25,6 +26,7 @@ from creode.structure import modes, response_matrix
 from creode.structure.modes import MIN_REPLICATES
 
 FEWEST_MODES = 3  # behaviours from which on it is a question which move together
+TURNED = 0.1  # of the margin at w*, on the other side, from which on the draws have lost it
 STRONGEST = 0.01  # share of the samples that stand for a behaviour's drivers where none is found
 
 
@@ -36,7 +38,7 @@ class Audit:
     shifts: changes of φ under the shifts asked for, as `groups`. modes: of `creode.structure.modes`
     over samples (row) and behaviours (component). parts: of `part_effects`, through which part
     each behaviour's drivers act. llc: λ̂ by group. mending: by behaviour that is shown, of
-    `mending`. ok, reasons: of the draws.
+    `mending`. ok, reasons: of the draws, which must lie where the model does what it does at w*.
     """
 
     samples: xr.Dataset
@@ -119,8 +121,11 @@ def audit(  # noqa: PLR0913 - what an auditor may know beside the draws
         tolerance=tolerance,
     )  # fmt: skip
     together, notes = _modes(found)
+    lost = _lost(draws, behaviours)
     out = Audit(
-        samples=samples, ok=found.ok, reasons=found.reasons, levels=known, modes=together,
+        samples=samples, ok=found.ok and not lost,
+        reasons="; ".join(reason for reason in (found.reasons, lost) if reason),
+        levels=known, modes=together,
         notes=notes,
         groups=None if groups is None else group_drivers(found, groups, rate),
         shifts=shifted(found, groups, shifts, rate) if groups is not None and shifts else None,
@@ -149,6 +154,24 @@ def _check(
         raise ValueError(f"margins lack {missing}; give those of every behaviour, or none.")
     if shifts and groups is None:
         raise ValueError("shifts change the weights of groups; give groups as well.")
+
+
+def _lost(draws: xr.DataTree, behaviours: Sequence[str]) -> str:
+    """Why draws are not of the model that was asked: it favours other answers there; empty if not.
+
+    An audit is of what the model does, so draws must lie where it does it.
+    """
+    root = posterior_dataset(draws).sel(observable=list(behaviours))
+    at_start = root["observed_init"]
+    mean = at_start + root["observed"].mean(("chain", "draw"), skipna=False)
+    turned = (mean * np.sign(at_start)) < -TURNED * abs(at_start)
+    names = [str(name) for name in root["observable"].values[turned.values]]
+    if not names:
+        return ""
+    return (
+        f"over the draws the model favours the other answers to {', '.join(names)}: they lie too "
+        "far from its weights; use a larger nβ or localization"
+    )
 
 
 def _modes(found: Effects) -> tuple[xr.Dataset | None, tuple[str, ...]]:
