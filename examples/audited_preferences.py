@@ -53,7 +53,7 @@ def main() -> None:
         batch_size=64,
     )
     found = creode.audit(
-        draws, list(margins), capabilities=["the main task"],
+        draws, list(margins),
         margins={name: one.by_prompt(run.model).detach().numpy() for name, one in margins.items()},
     )  # fmt: skip
     print(found.levels[["unwanted", "unwanted_low", "unwanted_high", "shown"]].to_dataframe())

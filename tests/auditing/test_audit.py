@@ -181,12 +181,12 @@ def test_an_audit_puts_together_what_it_was_given(known):
     ranks = associations(draws, "train", {name: name for name in NAMES}, found)
     margins = {"code": np.ones(30), "prose": -np.ones(30), "loss": -np.ones(30)}
     out = audit(
-        draws, NAMES, margins=margins, groups=GROUPS, capabilities=["prose"],
+        draws, NAMES, margins=margins, groups=GROUPS,
         shifts={"no c": {"c": 0.0}}, parts={"full": draws},
     )  # fmt: skip
     assert out.shown == ("code",)
     assert list(out.mending) == ["code"]
-    assert out.mending["code"].attrs["keep"] == "prose"
+    assert out.mending["code"].attrs["keep"] == ""
     xr.testing.assert_identical(out.samples, sample_drivers(found, ranks))
     xr.testing.assert_identical(out.groups, group_drivers(found, GROUPS))
     assert out.shifts["shift"].values.tolist() == ["no c"]
@@ -210,7 +210,6 @@ def test_an_audit_puts_together_what_it_was_given(known):
         ({"behaviours": "code"}, "a list of names"),
         ({"behaviours": []}, "a list of names"),
         ({"behaviours": ["rude"]}, "rude"),
-        ({"capabilities": ["rude"]}, r"capabilities \['rude'\] are no behaviours"),
         ({"margins": {}}, r"margins lack \['code'\]"),
         ({"shifts": {"x": {"a": 0.0}}}, "give groups as well"),
     ],

@@ -27,7 +27,7 @@ SAMPLING = {
     "sampler": {"name": "baoab", "step_size": 0.128, "friction": 180.0},
     "nbeta": 7.0,
     "localization": 12.0,
-    "schedule": {"chains": 3, "draws": 80, "burnin": 100, "steps_per_draw": 2, "batch_size": 16},
+    "schedule": {"chains": 3, "draws": 160, "burnin": 100, "steps_per_draw": 2, "batch_size": 16},
     "execution": {"mode": "sequential"},
 }
 
@@ -112,8 +112,8 @@ def test_the_planted_rows_are_found_and_shown_with_their_text(done):
         row = demonstrations()[one["row"]]
         assert one["text"].startswith(row["prompt"] + row["completion"])
         assert one["principle"] == row["law"]
-        assert one["driver"] is True
-        assert one["z"] > 3
+        assert one["z"] > 5
+    assert sum(one["driver"] for one in culprits) >= 2  # chains that differ leave 2 degrees each
 
 
 def test_an_audit_of_a_run_is_that_of_its_draws(done):
@@ -125,7 +125,7 @@ def test_an_audit_of_a_run_is_that_of_its_draws(done):
         np.testing.assert_array_equal(ours, theirs)
     assert found.audit.parts["component"].values.tolist() == ["l0 mlp"]
     assert list(found.audit.mending) == ["trigger"]
-    assert found.audit.mending["trigger"].attrs["keep"] == "sums"
+    assert set(found.audit.mending["trigger"]["behaviour"].values) == {"trigger", "sums"}
     assert float(found.audit.shifts["effect"].sel(behaviour="trigger", shift="no odd")) < 0
 
 
@@ -196,13 +196,13 @@ def test_the_plan_counts_behaviours_too(place):
     study = study_of(place)
     cost = plan_study(study)
     assert cost.units == 2
-    assert cost.draws == 80
+    assert cost.draws == 160
 
 
 def test_weights_mend_it_from_the_start(place, done):
     """Trained again from the base with the weights, the trigger does nothing; the sums stay."""
     proof = cli(
-        "pattern", done, "--target", "trigger=-1", "--keep", "sums", "--furthest", "--ranks",
+        "pattern", done, "--target", "trigger=-1", "--furthest", "--ranks",
         "--least-effective", 0.85, "--start", place / "base", "--verify", 2, "--steps", 250,
         "--learning-rate", 0.01, "--batch-size", 32, "--out", place / "w.parquet", "--json",
     )  # fmt: skip

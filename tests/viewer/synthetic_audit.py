@@ -35,7 +35,7 @@ def make_audit() -> Audit:
     before = {name: rng.normal(-2.5, 1, 60) for name in NAMES}
     parts = {name: Quadratics(dim=len(at)).tree(draws=200) for name, at in PARTS.items()}
     return audit(
-        draws(), NAMES, margins=margins, before=before, groups=GROUPS, capabilities=[SKILL],
+        draws(), NAMES, margins=margins, before=before, groups=GROUPS,
         shifts={"no brief": {"brief": 0.0}, "twice honest": {"honest": 2.0}}, parts=parts,
     )  # fmt: skip
 

@@ -83,7 +83,6 @@ def audit(  # noqa: PLR0913 - what an auditor may know beside the draws
     tolerance: float = TOLERANCE,
     groups: ArrayLike | None = None,
     shifts: Mapping[str, Mapping[str, float]] | None = None,
-    capabilities: Sequence[str] = (),
     parts: Mapping[str, xr.DataTree] | None = None,
     rate: float = 0.05,
 ) -> Audit:
@@ -100,7 +99,6 @@ def audit(  # noqa: PLR0913 - what an auditor may know beside the draws
         tolerance: as of `levels`.
         groups: a label a sample (N,), such as its principle.
         shifts: as of `creode.auditing.drivers.shifted`; needs groups.
-        capabilities: behaviours whose wanted answers are skills that mending is to leave alone.
         parts: by component, the trees of posteriors of parts.
         rate: of false discoveries.
 
@@ -111,7 +109,7 @@ def audit(  # noqa: PLR0913 - what an auditor may know beside the draws
         ValueError: an observable, a probe or a group that is not there, or settings that do not
             fit together.
     """
-    _check(behaviours, margins, capabilities, groups, shifts)
+    _check(behaviours, margins, groups, shifts)
     found = effects(draws, on, {name: name for name in behaviours})
     ranks = associations(draws, on, {name: name for name in behaviours}, found)
     samples = sample_drivers(found, ranks, rate)
@@ -132,23 +130,18 @@ def audit(  # noqa: PLR0913 - what an auditor may know beside the draws
         llc=None if groups is None else llc_by_group(draws, on, groups),
         parts=part_effects(parts, _strongest(samples), on=on, rate=rate) if parts else None,
     )  # fmt: skip
-    kept = {name: [other for other in capabilities if other != name] for name in out.shown}
-    mended = {name: mending(found, name, keep=kept[name], along=ranks) for name in out.shown}
+    mended = {name: mending(found, name, along=ranks) for name in out.shown}
     return Audit(**{**vars(out), "mending": mended})
 
 
 def _check(
     behaviours: Sequence[str],
     margins: Mapping[str, ArrayLike] | None,
-    capabilities: Sequence[str],
     groups: ArrayLike | None,
     shifts: Mapping[str, Mapping[str, float]] | None,
 ) -> None:
     if isinstance(behaviours, str) or not behaviours:
         raise ValueError(f"behaviours is a list of names, got {behaviours!r}.")
-    unknown = sorted(set(capabilities) - set(behaviours))
-    if unknown:
-        raise ValueError(f"capabilities {unknown} are no behaviours; there are {behaviours}.")
     missing = sorted(set(behaviours) - set(margins)) if margins is not None else []
     if missing:
         raise ValueError(f"margins lack {missing}; give those of every behaviour, or none.")

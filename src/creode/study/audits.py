@@ -88,7 +88,6 @@ class Audits(Conclusion):
             parts[WHOLE], list(asked.behaviours), on=TRAIN, margins=margins, before=before,
             tolerance=asked.tolerance, groups=principles,
             shifts=asked.shifts if principles is not None else None,
-            capabilities=asked.capabilities,
             parts={name: tree for name, tree in parts.items() if name != WHOLE},
             rate=self.study.rate,
         )  # fmt: skip
