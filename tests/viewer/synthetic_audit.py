@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from creode import llc
-from creode.auditing import Audit, audit
+from creode.auditing import Audit, audit, mending
 from creode.diagnostics import traces
+from creode.patterning import effects
 from creode.viewer import AuditReport
 from patterning_cases import PARTS, Quadratics
 
@@ -34,10 +35,12 @@ def make_audit() -> Audit:
                "loss": rng.normal(-3, 1, 60)}  # fmt: skip
     before = {name: rng.normal(-2.5, 1, 60) for name in NAMES}
     parts = {name: Quadratics(dim=len(at)).tree(draws=200) for name, at in PARTS.items()}
-    return audit(
+    made = audit(
         draws(), NAMES, margins=margins, before=before, groups=GROUPS,
         shifts={"no brief": {"brief": 0.0}, "twice honest": {"honest": 2.0}}, parts=parts,
     )  # fmt: skip
+    found = effects(draws(), "train", {name: name for name in NAMES})
+    return replace(made, mending={"code": mending(found, "code", keep=[SKILL])})
 
 
 def text(sample: int) -> str:
