@@ -10,8 +10,8 @@ on the same data without. For each kind and seed:
   ones are to come first. Ours are the associations and the effects of creode.audit; beside them the
   loss of a row, its gradient's likeness to that of the behaviour, what can be counted in a row
   without any model, chance;
-* remedy: weights that lower the behaviour the furthest (creode.pattern along ranks), the network
-  post-trained anew with them, and with them permuted.
+* remedy: weights that lower the behaviour the furthest (creode.pattern), the network post-trained
+  anew with them, and with them permuted.
 
 Here: the runs, the scores, the table.
 Not here: the faults (creode.testbeds.planted_faults), audits (creode.auditing).
@@ -232,7 +232,7 @@ def _mended(run: PostTrained, draws: xr.DataTree, given: argparse.Namespace) -> 
     try:
         made = creode.pattern(
             draws, {fault.behaviour: -1.0}, Furthest(least_effective=given.effective),
-            along="ranks",
+            along=given.along,
         )  # fmt: skip
     except UnresolvedError:
         return {"weights made": 0.0}
@@ -261,6 +261,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0, help="of the chains")
     parser.add_argument("--effective", type=float, default=0.9, help="share that stays effective")
+    parser.add_argument("--along", choices=("ranks", "effects"), default="ranks", help="of weights")
     parser.add_argument("--cache", type=Path, default=Path("runs/audit"), help="of pre-training")
     parser.add_argument("--out", type=Path, help="file that the JSON lines are also added to")
     return parser.parse_args()
