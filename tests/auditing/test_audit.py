@@ -220,17 +220,20 @@ def test_an_audit_says_what_does_not_fit(known, wrong, match):
         audit(known[1], **given)
 
 
-@pytest.mark.parametrize(("at_start", "lost"), [(0.0, False), (-9.0, False), (0.9, True)])
-def test_draws_that_lost_the_behaviour_are_not_trusted(known, at_start, lost):
-    """The mean of code over the draws is at_start − 1."""
+@pytest.mark.parametrize(
+    ("at_start", "moved_by", "lost"),
+    [(0.0, 1.0, False), (-9.0, 1.0, False), (0.9, -1.0, False), (-0.9, 1.0, True)],
+)
+def test_draws_that_lost_a_skill_are_not_trusted(known, at_start, moved_by, lost):
+    """A fault, which few samples taught, may be lost."""
     _, draws, _ = known
     root = draws.to_dataset()
     at = root["observable"] == "code"
-    moved = root["observed"] - root["observed"].mean(("chain", "draw")) - 1.0
+    moved = root["observed"] - root["observed"].mean(("chain", "draw")) + moved_by
     root["observed"] = xr.where(at, moved, root["observed"]).transpose(*root["observed"].dims)
     root["observed_init"] = xr.where(at, at_start, 0.0)
     tree = xr.DataTree.from_dict({"/": root, "probes/train": draws["probes/train"].to_dataset()})
     out = audit(tree, ["code", "prose"])
-    told = "favours the other answers to code: they lie too far" in out.reasons
+    told = "favours the unwanted answers to code: they lie too far" in out.reasons
     assert told == lost
     assert not (lost and out.ok)

@@ -38,7 +38,7 @@ class Audit:
     shifts: changes of φ under the shifts asked for, as `groups`. modes: of `creode.structure.modes`
     over samples (row) and behaviours (component). parts: of `part_effects`, through which part
     each behaviour's drivers act. llc: λ̂ by group. mending: by behaviour that is shown, of
-    `mending`. ok, reasons: of the draws, which must lie where the model does what it does at w*.
+    `mending`. ok, reasons: of the draws, which must lie where the model has its skills.
     """
 
     samples: xr.Dataset
@@ -150,20 +150,21 @@ def _check(
 
 
 def _lost(draws: xr.DataTree, behaviours: Sequence[str]) -> str:
-    """Why draws are not of the model that was asked: it favours other answers there; empty if not.
+    """Why draws are not of the model that was asked: it favours unwanted answers there; else empty.
 
-    An audit is of what the model does, so draws must lie where it does it.
+    What few samples taught, as faults are, draws may lose: that is how those samples are found. But
+    a model that begins to favour unwanted answers has lost what many samples taught.
     """
     root = posterior_dataset(draws).sel(observable=list(behaviours))
     at_start = root["observed_init"]
     mean = at_start + root["observed"].mean(("chain", "draw"), skipna=False)
-    turned = (mean * np.sign(at_start)) < -TURNED * abs(at_start)
+    turned = (at_start < 0) & (mean > -TURNED * at_start)
     names = [str(name) for name in root["observable"].values[turned.values]]
     if not names:
         return ""
     return (
-        f"over the draws the model favours the other answers to {', '.join(names)}: they lie too "
-        "far from its weights; use a larger nβ or localization"
+        f"over the draws, and not at its weights, the model favours the unwanted answers to "
+        f"{', '.join(names)}: they lie too far out; use a larger nβ or localization"
     )
 
 
