@@ -123,7 +123,7 @@ def test_a_run_of_learning_coefficients_is_read_as_such(models, tmp_path):
         ({"reading": "response"}, "a response needs data to respond to; give probes"),
         ({"observables": ("code",)}, "mean loss of a probe 'code', and the probes are"),
         ({"rate": 0.0}, "greater than 0"),
-        ({"reading": "other"}, "'llc', 'response', 'influence' or 'development'"),
+        ({"reading": "other"}, "'llc', 'response', 'influence', 'development' or 'audit'"),
     ],
 )
 def test_a_response_that_cannot_be_read_is_refused_at_once(models, changes, message):
