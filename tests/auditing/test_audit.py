@@ -176,6 +176,15 @@ def test_learning_coefficients_of_groups_average_to_the_whole(known):
         llc_by_group(draws, "train", GROUPS[:3])
 
 
+def test_learning_coefficients_of_groups_are_means_over_tokens():
+    from creode import llc
+
+    draws = Quadratics().tree(draws=100, tokens=4)
+    out = llc_by_group(draws, "train", ["a"] * 7 + ["b"] * 3)
+    whole = float((out["llc"] * out["size"]).sum() / 10)
+    assert whole == pytest.approx(float(llc(draws, on="train")["llc"]), rel=1e-5)
+
+
 def test_an_audit_puts_together_what_it_was_given(known):
     _, draws, found = known
     ranks = associations(draws, "train", {name: name for name in NAMES}, found)
