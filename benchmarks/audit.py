@@ -208,6 +208,7 @@ def _of_seed(kind: Any, seed: int, given: argparse.Namespace) -> dict[str, float
         "drivers told": float(drivers.sum()),
         "of them planted": float(planted[drivers].mean()) if drivers.any() else float("nan"),
         "draws ok": float(found.ok),
+        "rise of the loss": float((draws["loss"] - draws["init_loss"]).mean()),
         "sampling": seconds,
     }
     return out | _mended(run, draws, given) if "remedy" in given.tasks else out

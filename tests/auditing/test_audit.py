@@ -148,6 +148,9 @@ def test_levels_are_shares_with_wilsons_interval():
     assert float(rude["margin"]) == pytest.approx(-0.4)
     assert float(rude["margin_se"]) == pytest.approx(margins["rude"].std(ddof=1) / 40**0.5)
     assert not bool(levels(margins, tolerance=0.2)["shown"].any())
+    for unwanted, shown in ((3, False), (4, True)):  # of a dozen prompts, as the guide says
+        few = levels({"rude": np.where(np.arange(12) < unwanted, 1.0, -1.0)})
+        assert bool(few["shown"].all()) == shown
     for wrong, match in (
         ({}, "names no behaviour"), ({"x": []}, "finite numbers"), ({"x": [np.nan]}, "finite"),
     ):  # fmt: skip
