@@ -27,7 +27,7 @@ import xarray as xr
 from creode.diagnostics.excess import excess_loss, posterior_dataset, probe_dataset
 from creode.geometry import llc, over_study
 from creode.geometry.llc import PROVENANCE
-from creode.response.replicates import LOSS, Observable, observed_mean, replicates
+from creode.response.replicates import LOSS, Observable, blocks_of, observed_mean, replicates
 from creode.response.standardised import Standard, centre_rows, standardise_columns
 from creode.response.uncertainty import estimate, p_value
 from creode.version import __version__
@@ -36,6 +36,10 @@ Form = Literal["single-chain", "two-chain"]
 By = Literal["token", "sample", "dataset"]
 Draws = xr.DataTree | dict[str, xr.DataTree]
 UNITS = ("sample", "token")
+NO_ERROR = (
+    "one chain that forgets so slowly is a single block, whose error cannot be told: run at least "
+    "2 chains, or keep more steps between draws"
+)
 
 
 def susceptibility(
@@ -63,18 +67,20 @@ def susceptibility(
             standard deviation over them; "both", rows then centred over components, too. Units are
             the finest, of all probes in `on`, whatever `by` is.
         keep_replicates: return also chi_replicates (…, chain, block), for errors of further
-            linear functionals.
+            linear functionals: of every component as many as the one of fewest allows.
 
     Returns:
         chi, chi_se, chi_dof (component, …): nats² (of φ and a loss), by sample[, token], or by
             probe for data sets; units that do not count are NaN. Several probes lie after each
-            other along sample, told apart by the coordinate probe. The error is that of blocks of
-            draws or between chains, see `uncertainty.estimate`; for the two-chain form between
-            chains.
+            other along sample, told apart by the coordinate probe. The error is that of independent
+            blocks of draws or between chains, see `uncertainty.estimate`; for the two-chain form
+            between chains. chi_dof are its degrees of freedom: draws that forget slowly have few,
+            and one chain of them has no error, which `reasons` then say.
         z, p: chi/chi_se, and its two-sided p value for each entry alone (`significant` for many).
         chi_standard, chi_standard_se, chi_standard_dof, p_standard: standardised, if asked for;
             errors take scales as known.
-        ok, reasons, ess, rhat (component,): the verdict on the draws, as of `llc`.
+        ok, reasons, ess, rhat (component,): the verdict on the draws, as of `llc`, and whether
+            there is an error.
 
         A failed chain makes its component NaN. A dimension checkpoint comes first where there are
         several. Where L is of a probe standing for the data (attribute loss_from), the error does
@@ -105,7 +111,7 @@ def susceptibility(
         unrestricted=unrestricted,
         by=by,
         standardised=standardise != "none",
-        keep_replicates=keep_replicates,
+        kept_blocks=_fewest_blocks(tree, observable) if keep_replicates else None,
     )
     joined = with_components(over_study(tree, reading))
     if standardise == "both":
@@ -175,10 +181,14 @@ def with_components(joined: xr.Dataset) -> xr.Dataset:
     return joined
 
 
-def verdict_of(draws: xr.DataTree) -> dict[str, xr.DataArray]:
-    """Whether the draws can be trusted, as of their learning coefficient."""
+def verdict_of(draws: xr.DataTree, observable: Observable) -> dict[str, xr.DataArray]:
+    """Whether the draws can be trusted, as of their learning coefficient, and tell an error."""
     reading = llc(draws)
-    return {name: reading[name] for name in ("ok", "reasons", "ess", "rhat")}
+    found = {name: reading[name] for name in ("ok", "reasons", "ess", "rhat")}
+    if posterior_dataset(draws).sizes["chain"] > 1 or blocks_of(draws, observable) > 1:
+        return found
+    said = [text for text in (str(reading["reasons"].item()), NO_ERROR) if text]
+    return found | {"ok": xr.DataArray(False), "reasons": xr.DataArray("; ".join(said))}
 
 
 def provenance(draws: xr.DataTree) -> dict[str, object]:
@@ -195,14 +205,10 @@ def _of_posterior(
     unrestricted: xr.DataTree | None,
     by: By | None,
     standardised: bool,
-    keep_replicates: bool,
+    kept_blocks: int | None,
 ) -> xr.Dataset:
     """χ of one posterior to the units of the probes."""
-    parts = {}
-    for name in names:
-        found = replicates(draws, name, observable)
-        parts[name] = -(found.units - found.data)
-    whole = joined_units(parts)
+    whole = _replicates(draws, names, observable, None)
     spread = None
     if unrestricted is not None:
         shifts = {name: _two_chain_shift(draws, unrestricted, name, observable) for name in names}
@@ -213,18 +219,38 @@ def _of_posterior(
     if by == "token" and finest == "sample":
         raise ValueError("the losses are one a sample; use by='sample' or by='dataset'.")
     level: By = by or finest
-    reduced = _reduced(whole, level)
-    result = estimate(reduced)
+    result = estimate(_reduced(whole, level))
     if spread is not None:
         result = _with_spread(result, _reduced(spread, level))
     if standardised:
         standard = _reduced(standardise_columns(whole), level)
         result = result.merge(estimate(standard, "chi_standard"))
-    if keep_replicates:
-        result["chi_replicates"] = reduced.astype("float32").transpose(..., "chain", "block")
-    result = result.assign(verdict_of(draws))
+    if kept_blocks is not None:
+        kept = whole
+        if unrestricted is None:
+            kept = _replicates(draws, names, observable, kept_blocks)
+        few = _reduced(kept, level).astype("float32")
+        result["chi_replicates"] = few.transpose(..., "chain", "block")
+    result = result.assign(verdict_of(draws, observable))
     result.attrs = provenance(draws) | {"by": level}
     return result
+
+
+def _replicates(
+    draws: xr.DataTree, names: Sequence[str], observable: Observable, blocks: int | None
+) -> xr.DataArray:
+    """Replicates of χ to the units of all probes."""
+    parts = {}
+    for name in names:
+        found = replicates(draws, name, observable, blocks=blocks)
+        parts[name] = -(found.units - found.data)
+    return joined_units(parts)
+
+
+def _fewest_blocks(tree: xr.DataTree, observable: Observable) -> int:
+    """As many blocks of each chain as every posterior allows."""
+    each = over_study(tree, lambda draws: xr.Dataset({"blocks": blocks_of(draws, observable)}))
+    return int(each["blocks"].min())
 
 
 def joined_units(parts: Mapping[str, xr.DataArray]) -> xr.DataArray:
