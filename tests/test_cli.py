@@ -168,7 +168,10 @@ def test_the_way_from_training_to_responses(run, tmp_path):
     table = run(*respond)
     assert "l0h1" in table.stdout
     assert "±" in table.stdout
+    assert "single-chain form" in table.stdout
     assert run(*respond, "--strict").exit_code == 1
+    both = ["other" if word == "answers" else word for word in (*respond, "--two-chain")]
+    assert "two-chain form" in run(*both).stdout
     wrong = run(*respond, "--observable", "nothing")
     assert wrong.exit_code == 1
     assert "mean loss of a probe 'nothing'" in wrong.stderr

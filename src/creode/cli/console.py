@@ -113,8 +113,10 @@ def attribution_table(answer: Mapping[str, Any]) -> Table:
 
 def response_table(records: Sequence[Mapping[str, Any]]) -> Table:
     """Standardised susceptibilities, component × probe, with errors; significant ones stand out."""
+    forms = dict.fromkeys(record["form"] for record in records)
     table = Table(
-        title="Standardised susceptibility χ ± se (negative: expresses; *: significant)",
+        title=f"Standardised susceptibility χ ± se, {', '.join(forms)} form "
+        "(negative: expresses; *: significant)",
         title_justify="left",
     )
     rows: dict[tuple[Any, ...], dict[str, Mapping[str, Any]]] = {}

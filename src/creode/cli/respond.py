@@ -83,6 +83,14 @@ def respond(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         list[str] | None,
         typer.Option(help="Probe whose mean loss is observed, beside the loss of the data."),
     ] = None,
+    two_chain: Annotated[
+        bool,
+        typer.Option(
+            "--two-chain",
+            help="Two-chain form: the data's mean losses are those of the whole model's posterior, "
+            "which is sampled besides.",
+        ),
+    ] = False,
     rate: Annotated[
         float, typer.Option(help="Share of false ones among significant responses.")
     ] = 0.05,
@@ -109,6 +117,7 @@ def respond(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     """Measure how parts of a model answer to data: susceptibilities to every probe."""
     study = study_of(locals()) | {
         "reading": "response",
+        "form": "two-chain" if two_chain else "single-chain",
         "observables": tuple(observable or []),
         "rate": rate,
     }

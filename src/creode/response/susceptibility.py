@@ -36,6 +36,7 @@ Form = Literal["single-chain", "two-chain"]
 By = Literal["token", "sample", "dataset"]
 Draws = xr.DataTree | dict[str, xr.DataTree]
 UNITS = ("sample", "token")
+WHOLE = "full"  # the component that is the whole model
 NO_ERROR = (
     "one chain that forgets so slowly is a single block, whose error cannot be told: run at least "
     "2 chains, or keep more steps between draws"
@@ -60,7 +61,9 @@ def susceptibility(
         on: names of probes; all of them if not given.
         observable: φ: "loss", another recorded observable, or coefficients of several.
         form: "single-chain", or "two-chain" with `unrestricted`.
-        unrestricted: for the two-chain form, draws of the full posterior with the same probes.
+        unrestricted: for the two-chain form, draws of the full posterior with the same probes; or a
+            study's tree that has those of the component "full" at every checkpoint. Their verdict
+            is part of that of the result.
         by: what a unit is; the finest that the losses have if not given. A sample is the mean over
             its tokens, a data set the mean over the units of a probe.
         standardise: "columns", each component less its mean over all units and divided by its
@@ -108,7 +111,7 @@ def susceptibility(
         _of_posterior,
         names=names,
         observable=observable,
-        unrestricted=unrestricted,
+        whole_model={} if unrestricted is None else _by_checkpoint(unrestricted),
         by=by,
         standardised=standardise != "none",
         kept_blocks=_fewest_blocks(tree, observable) if keep_replicates else None,
@@ -202,7 +205,7 @@ def _of_posterior(
     *,
     names: Sequence[str],
     observable: Observable,
-    unrestricted: xr.DataTree | None,
+    whole_model: Mapping[int | None, xr.DataTree],
     by: By | None,
     standardised: bool,
     kept_blocks: int | None,
@@ -210,6 +213,7 @@ def _of_posterior(
     """χ of one posterior to the units of the probes."""
     whole = _replicates(draws, names, observable, None)
     spread = None
+    unrestricted = _at_checkpoint(whole_model, draws)
     if unrestricted is not None:
         shifts = {name: _two_chain_shift(draws, unrestricted, name, observable) for name in names}
         spread = joined_units({name: shift for name, (_, shift) in shifts.items()})
@@ -232,6 +236,8 @@ def _of_posterior(
         few = _reduced(kept, level).astype("float32")
         result["chi_replicates"] = few.transpose(..., "chain", "block")
     result = result.assign(verdict_of(draws, observable))
+    if unrestricted is not None:
+        result = _doubted(result, unrestricted)
     result.attrs = provenance(draws) | {"by": level}
     return result
 
@@ -245,6 +251,55 @@ def _replicates(
         found = replicates(draws, name, observable, blocks=blocks)
         parts[name] = -(found.units - found.data)
     return joined_units(parts)
+
+
+def _by_checkpoint(unrestricted: xr.DataTree) -> dict[int | None, xr.DataTree]:
+    """The draws of the whole model by checkpoint; one posterior's serve every checkpoint.
+
+    Raises:
+        TypeError: not a DataTree.
+        ValueError: a study's tree without the component "full", or with two of a checkpoint.
+    """
+    if not isinstance(unrestricted, xr.DataTree):
+        raise TypeError(f"unrestricted must be a DataTree, got {type(unrestricted).__name__}.")
+    if "distance_sq" in unrestricted.data_vars:
+        return {None: unrestricted}
+    found: dict[int | None, xr.DataTree] = {}
+    for node in unrestricted.subtree:
+        if "distance_sq" not in node.data_vars or node.attrs.get("component") != WHOLE:
+            continue
+        step = node.attrs.get("checkpoint")
+        if step in found:
+            raise ValueError(f"the unrestricted draws have two posteriors of checkpoint {step}.")
+        found[step] = node
+    if not found:
+        raise ValueError(f"the unrestricted draws have no posterior of the component {WHOLE!r}.")
+    return found
+
+
+def _at_checkpoint(
+    whole_model: Mapping[int | None, xr.DataTree], draws: xr.DataTree
+) -> xr.DataTree | None:
+    if not whole_model:
+        return None
+    step = draws.attrs.get("checkpoint")
+    found = whole_model.get(step, whole_model.get(None))
+    if found is None:
+        raise ValueError(
+            f"there are no unrestricted draws of checkpoint {step}; known: {sorted(whole_model)}."
+        )
+    return found
+
+
+def _doubted(result: xr.Dataset, unrestricted: xr.DataTree) -> xr.Dataset:
+    """The verdict on the full posterior's draws put in."""
+    other = llc(unrestricted)
+    why = str(other["reasons"].item())
+    said = [str(result["reasons"].item())] + [f"the whole model: {why}"] * bool(why)
+    return result.assign(
+        ok=result["ok"] & other["ok"],
+        reasons=xr.DataArray("; ".join(text for text in said if text)),
+    )
 
 
 def _fewest_blocks(tree: xr.DataTree, observable: Observable) -> int:

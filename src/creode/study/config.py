@@ -19,6 +19,7 @@ from creode.data.behaviours import load_wanted
 from creode.development import FEWEST, Checkpoint, is_hub_id, list_checkpoints
 from creode.models import load_model
 from creode.response.influence import Kind
+from creode.response.susceptibility import WHOLE, Form
 from creode.sampling import KERNELS, Auto, Execution, Kernel, Plan, Schedule
 from creode.sampling.observables import as_observables
 from creode.study.model_path import holds_checkpoints, own_tokenizer
@@ -31,7 +32,7 @@ TASKS: dict[str, type[Any]] = {
     "dpo": tasks.DPO,
     "reward": tasks.RewardModel,
 }
-Form = Literal["text", "demonstrations", "preferences", "behaviour", "wanted"]
+Layout = Literal["text", "demonstrations", "preferences", "behaviour", "wanted"]
 FORMS = {"sft": "demonstrations", "dpo": "preferences", "reward": "preferences"}  # "text" else
 TRAIN, QUERY = "train", "query"  # the probes whose full traces influences are of
 
@@ -53,7 +54,7 @@ class DataConfig(Strict):
     """Where samples come from and how they become tokens; arguments of the loaders of `data`."""
 
     source: str
-    form: Form | None = None  # None: as the task asks
+    form: Layout | None = None  # None: as the task asks
     split: str = "train"
     text: str | None = "text"
     principle: str | None = None  # column that becomes the domain of demonstrations or preferences
@@ -168,6 +169,7 @@ class StudyConfig(Strict):
         "llc"  # what is concluded from the draws
     )
     audit: AuditConfig | None = None  # of reading "audit"
+    form: Form = "single-chain"  # of susceptibilities, of reading "response"
     observables: Names = ()  # probes whose mean loss is observed beside the loss of the data
     measures: Annotated[  # of the whole model at every checkpoint, beside its draws
         tuple[Literal["weight_norm", "hessian", "outputs"], ...], BeforeValidator(_as_tuple)
@@ -201,6 +203,13 @@ class StudyConfig(Strict):
         as_observables(self.observables, self.probes)
         if self.reading == "response" and not self.probes:
             raise ValueError("a response needs data to respond to; give probes.")
+        if self.form == "two-chain" and self.reading != "response":
+            raise ValueError("form is of susceptibilities, of reading 'response'.")
+        if self.form == "two-chain" and WHOLE in (*self.components, *self.final_components):
+            raise ValueError(
+                f"the two-chain form compares parts with the whole model; name parts (as heads) as "
+                f"components, and not {WHOLE!r}, which is sampled besides."
+            )
         for name in ("measures", "metrics", "influence", "runs"):
             if getattr(self, name) and self.reading != "development":
                 verb = "is" if name == "influence" else "are"

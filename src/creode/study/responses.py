@@ -18,6 +18,7 @@ import xarray as xr
 
 from creode.response import significant, susceptibility
 from creode.response.replicates import LOSS
+from creode.response.susceptibility import WHOLE, Form
 from creode.study.conclusion import Conclusion, finite
 from creode.study.config import StudyConfig
 from creode.study.structure import Structure, find_structure
@@ -46,17 +47,31 @@ class Responses(Conclusion):
         """What was observed: the loss, then what the study names."""
         return (LOSS, *self.config["study"]["observables"])
 
+    @property
+    def form(self) -> Form:
+        """Of the susceptibilities."""
+        found: Form = self.config["study"]["form"]
+        return found
+
+    def _susceptibility(self, draws: xr.DataTree, **options: Any) -> xr.Dataset:
+        """χ of the parts in the study's form; the whole model's draws are then no part."""
+        if self.form == "single-chain":
+            return susceptibility(draws, **options)
+        return susceptibility(_parts(draws), form=self.form, unrestricted=draws, **options)
+
     @cached_property
     def by_dataset(self) -> dict[str, xr.Dataset]:
         """χ to each probe as a whole, standardised over the units of all probes."""
         return {
-            name: susceptibility(self.draws, observable=name, by="dataset", standardise="columns")
+            name: self._susceptibility(
+                self.draws, observable=name, by="dataset", standardise="columns"
+            )
             for name in self.observables
         }
 
     def by_unit(self) -> xr.Dataset:
         """χ to each token or sample, over all observables."""
-        results = [susceptibility(self.draws, observable=name) for name in self.observables]
+        results = [self._susceptibility(self.draws, observable=name) for name in self.observables]
         joined = results[0].drop_vars(PER_OBSERVABLE)
         for name in PER_OBSERVABLE:
             joined[name] = xr.concat([result[name] for result in results], "observable")
@@ -83,6 +98,7 @@ class Responses(Conclusion):
                         {
                             "checkpoint": _step(cell),
                             "observable": observable,
+                            "form": self.form,
                             "component": str(cell["component"].item()),
                             "probe": str(probe),
                             **finite(values),
@@ -116,7 +132,7 @@ class Responses(Conclusion):
         """χ of the loss to every unit, with replicates, at the last checkpoint."""
         children = self.draws.children
         tree = children[max(children)] if self.config.get("kind") == "study" else self.draws
-        return susceptibility(tree, keep_replicates=True)
+        return self._susceptibility(tree, keep_replicates=True)
 
     @cached_property
     def texts(self) -> Texts:
@@ -181,6 +197,16 @@ class Responses(Conclusion):
         return shown.assign_coords(sample=np.arange(shown.sizes["sample"])).assign(
             text=token_texts_of(list(self.texts.found.values()))
         )
+
+
+def _parts(draws: xr.DataTree) -> xr.DataTree:
+    """The posteriors that are not of the whole model."""
+    whole = [
+        f"{node.path}/"
+        for node in draws.subtree
+        if "distance_sq" in node.data_vars and node.attrs.get("component") == WHOLE
+    ]
+    return draws.filter(lambda node: not any(f"{node.path}/".startswith(path) for path in whole))
 
 
 def _step(cell: xr.Dataset) -> int | None:
