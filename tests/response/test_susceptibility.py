@@ -94,6 +94,18 @@ def test_the_whole_model_of_each_checkpoint_is_taken_from_a_study(draws):
     assert "the whole model: the burn-in leaves" in str(doubtful["reasons"].item())
 
 
+def test_draws_of_a_control_need_not_be_around_a_minimum(draws):
+    lower = draws["left"].copy(deep=True)
+    lower["loss"] = 2 * lower["init_loss"] - lower["loss"]
+    plain = susceptibility(lower)
+    assert "not a local minimum" in str(plain["reasons"].item())
+    as_control = susceptibility(lower, control=True)
+    assert as_control["ok"].item()
+    assert as_control["ess"].item() == plain["ess"].item()
+    lower["failed_at"][1] = 7
+    assert "chain 1 became" in str(susceptibility(lower, control=True)["reasons"].item())
+
+
 def test_the_error_of_the_full_posterior_is_in_the_two_chain_form(draws):
     left = {"left": draws["left"]}
     few = tree_of(weights(draws=40, seed=7), G, A)

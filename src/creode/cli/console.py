@@ -139,6 +139,30 @@ def response_table(records: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def control_table(records: Sequence[Mapping[str, Any]]) -> Table:
+    """χ less that of the control, component × probe, with errors; significant ones stand out."""
+    table = Table(
+        title=f"χ less that of the control {records[0]['control']} (*: significant)",
+        title_justify="left",
+    )
+    columns = ("step", "observable", "component", "probe", "χ", "of the control", "less", "verdict")
+    for name in columns:
+        right = name in columns[4:7]
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for record in records:
+        values = [
+            f"{figure(record[name])} ± {figure(record[f'{name}_se'])}"
+            for name in ("chi", "chi_control", "chi_less")
+        ]
+        if record["significant_less"]:
+            values[-1] = f"[bold]{values[-1]}[/] *"
+        doubt = f"[yellow]{escaped(record['reasons_less'])}[/]"
+        step = "" if record["checkpoint"] is None else f"{record['checkpoint']}"
+        labels = (step, record["observable"], record["component"], record["probe"])
+        table.add_row(*labels, *values, "[green]ok[/]" if record["ok_less"] else doubt)
+    return table
+
+
 def _response(record: Mapping[str, Any]) -> str:
     value, error = (number(record[name], 2) for name in ("chi_standard", "chi_standard_se"))
     return f"[bold]{value} ± {error}[/] *" if record["significant"] else f"{value} ± {error}  "
@@ -225,6 +249,11 @@ def settings_sentence(record: Mapping[str, Any]) -> str:
 def number(value: float | None, places: int) -> str:
     """A number with fixed places, or a dash."""
     return "–" if value is None else f"{value:.{places}f}"
+
+
+def figure(value: float | None) -> str:
+    """A number with two figures that count, or a dash."""
+    return "–" if value is None else f"{value:.2g}"
 
 
 def show(renderable: Any) -> None:

@@ -13,6 +13,7 @@ from creode.cli.options import (
     BurninOpt,
     ChainsOpt,
     CheckpointsOpt,
+    ControlOpt,
     ControlVariatesOpt,
     DataOpt,
     DeviceOpt,
@@ -41,6 +42,7 @@ from creode.cli.options import (
     TaskOpt,
     TextOpt,
     TokenizerOpt,
+    TwoChainOpt,
     study_of,
 )
 from creode.cli.show import run_and_show
@@ -83,14 +85,8 @@ def respond(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         list[str] | None,
         typer.Option(help="Probe whose mean loss is observed, beside the loss of the data."),
     ] = None,
-    two_chain: Annotated[
-        bool,
-        typer.Option(
-            "--two-chain",
-            help="Two-chain form: the data's mean losses are those of the whole model's posterior, "
-            "which is sampled besides.",
-        ),
-    ] = False,
+    two_chain: TwoChainOpt = False,
+    control: ControlOpt = None,
     rate: Annotated[
         float, typer.Option(help="Share of false ones among significant responses.")
     ] = 0.05,
@@ -118,6 +114,7 @@ def respond(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     study = study_of(locals()) | {
         "reading": "response",
         "form": "two-chain" if two_chain else "single-chain",
+        "control": control,
         "observables": tuple(observable or []),
         "rate": rate,
     }

@@ -24,7 +24,10 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from creode.diagnostics.convergence import convergence
+from creode.diagnostics.evidence import gather
 from creode.diagnostics.excess import excess_loss, posterior_dataset, probe_dataset
+from creode.diagnostics.verdict import CHAIN_CHECKS, verdict
 from creode.geometry import llc, over_study
 from creode.geometry.llc import PROVENANCE
 from creode.response.replicates import LOSS, Observable, blocks_of, observed_mean, replicates
@@ -43,7 +46,7 @@ NO_ERROR = (
 )
 
 
-def susceptibility(
+def susceptibility(  # noqa: PLR0913 - beyond the contract's first, each a choice of its own
     draws: Draws,
     *,
     on: str | Sequence[str] | None = None,
@@ -53,6 +56,7 @@ def susceptibility(
     by: By | None = None,
     standardise: Standard = "none",
     keep_replicates: bool = False,
+    control: bool = False,
 ) -> xr.Dataset:
     """χ of every component to every unit of the probes, with its standard error.
 
@@ -71,6 +75,8 @@ def susceptibility(
             the finest, of all probes in `on`, whatever `by` is.
         keep_replicates: return also chi_replicates (…, chain, block), for errors of further
             linear functionals: of every component as many as the one of fewest allows.
+        control: the draws are of a control, as with targets permuted, and need not be around a
+            minimum of their loss: the verdict is on their chains alone.
 
     Returns:
         chi, chi_se, chi_dof (component, …): nats² (of φ and a loss), by sample[, token], or by
@@ -114,6 +120,7 @@ def susceptibility(
         whole_model={} if unrestricted is None else _by_checkpoint(unrestricted),
         by=by,
         standardised=standardise != "none",
+        control=control,
         kept_blocks=_fewest_blocks(tree, observable) if keep_replicates else None,
     )
     joined = with_components(over_study(tree, reading))
@@ -184,14 +191,27 @@ def with_components(joined: xr.Dataset) -> xr.Dataset:
     return joined
 
 
-def verdict_of(draws: xr.DataTree, observable: Observable) -> dict[str, xr.DataArray]:
-    """Whether the draws can be trusted, as of their learning coefficient, and tell an error."""
-    reading = llc(draws)
+def verdict_of(
+    draws: xr.DataTree, observable: Observable, *, control: bool = False
+) -> dict[str, xr.DataArray]:
+    """Whether the draws can be trusted, as of their learning coefficient, and tell an error.
+
+    control: of their chains alone.
+    """
+    reading = _chains(draws) if control else llc(draws)
     found = {name: reading[name] for name in ("ok", "reasons", "ess", "rhat")}
     if posterior_dataset(draws).sizes["chain"] > 1 or blocks_of(draws, observable) > 1:
         return found
     said = [text for text in (str(reading["reasons"].item()), NO_ERROR) if text]
     return found | {"ok": xr.DataArray(False), "reasons": xr.DataArray("; ".join(said))}
+
+
+def _chains(draws: xr.DataTree) -> xr.Dataset:
+    """The verdict on chains, whatever their loss is at w*."""
+    chains = convergence(draws, excess_loss(draws)["excess"])
+    nbeta = float(posterior_dataset(draws).attrs["nbeta"])
+    judged = verdict(gather(chains, nbeta=nbeta), CHAIN_CHECKS, ())
+    return chains[["ess", "rhat"]].assign(ok=judged.ok, reasons=judged.reasons)
 
 
 def provenance(draws: xr.DataTree) -> dict[str, object]:
@@ -208,6 +228,7 @@ def _of_posterior(
     whole_model: Mapping[int | None, xr.DataTree],
     by: By | None,
     standardised: bool,
+    control: bool,
     kept_blocks: int | None,
 ) -> xr.Dataset:
     """χ of one posterior to the units of the probes."""
@@ -235,9 +256,9 @@ def _of_posterior(
             kept = _replicates(draws, names, observable, kept_blocks)
         few = _reduced(kept, level).astype("float32")
         result["chi_replicates"] = few.transpose(..., "chain", "block")
-    result = result.assign(verdict_of(draws, observable))
+    result = result.assign(verdict_of(draws, observable, control=control))
     if unrestricted is not None:
-        result = _doubted(result, unrestricted)
+        result = _doubted(result, _chains(unrestricted) if control else llc(unrestricted))
     result.attrs = provenance(draws) | {"by": level}
     return result
 
@@ -286,14 +307,13 @@ def _at_checkpoint(
     found = whole_model.get(step, whole_model.get(None))
     if found is None:
         raise ValueError(
-            f"there are no unrestricted draws of checkpoint {step}; known: {sorted(whole_model)}."
+            f"there are no unrestricted draws of checkpoint {step}; known: {[*whole_model]}."
         )
     return found
 
 
-def _doubted(result: xr.Dataset, unrestricted: xr.DataTree) -> xr.Dataset:
+def _doubted(result: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
     """The verdict on the full posterior's draws put in."""
-    other = llc(unrestricted)
     why = str(other["reasons"].item())
     said = [str(result["reasons"].item())] + [f"the whole model: {why}"] * bool(why)
     return result.assign(

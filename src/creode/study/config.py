@@ -7,14 +7,21 @@ Not here: running it (run.py), what is concluded (readings.py).
 from __future__ import annotations
 
 import math
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from creode import tasks
-from creode.data import Samples, load, load_behaviour, load_demonstrations, load_preferences
+from creode.data import (
+    Samples,
+    load,
+    load_behaviour,
+    load_demonstrations,
+    load_preferences,
+    shuffle_targets,
+)
 from creode.data.behaviours import load_wanted
 from creode.development import FEWEST, Checkpoint, is_hub_id, list_checkpoints
 from creode.models import load_model
@@ -32,6 +39,8 @@ TASKS: dict[str, type[Any]] = {
     "dpo": tasks.DPO,
     "reward": tasks.RewardModel,
 }
+Control = Literal["prior", "shuffled"]  # the loss switched off (nβ = 0), or targets permuted
+CONTROL_SEED = 1_000_003  # added to the seed, so that the control's chains are others
 Layout = Literal["text", "demonstrations", "preferences", "behaviour", "wanted"]
 FORMS = {"sft": "demonstrations", "dpo": "preferences", "reward": "preferences"}  # "text" else
 TRAIN, QUERY = "train", "query"  # the probes whose full traces influences are of
@@ -62,9 +71,14 @@ class DataConfig(Strict):
     length: int = 128
     packing: Literal["pack", "truncate", "pad"] = "pack"  # of text
     limit: int | None = None
+    shuffled: bool = False  # targets permuted, as a control
 
     def load(self, model: Path | str, form: str = "text") -> Samples:
         """The samples; the tokenizer is the model's own unless one is named."""
+        samples = self._ordered(model, form)
+        return shuffle_targets(samples) if self.shuffled else samples
+
+    def _ordered(self, model: Path | str, form: str) -> Samples:
         common: dict[str, Any] = {
             "split": self.split, "tokenizer": self.tokenizer or own_tokenizer(model),
             "length": self.length, "limit": self.limit,
@@ -170,6 +184,7 @@ class StudyConfig(Strict):
     )
     audit: AuditConfig | None = None  # of reading "audit"
     form: Form = "single-chain"  # of susceptibilities, of reading "response"
+    control: Control | None = None  # of reading "response": what is sampled again without a signal
     observables: Names = ()  # probes whose mean loss is observed beside the loss of the data
     measures: Annotated[  # of the whole model at every checkpoint, beside its draws
         tuple[Literal["weight_norm", "hessian", "outputs"], ...], BeforeValidator(_as_tuple)
@@ -205,6 +220,10 @@ class StudyConfig(Strict):
             raise ValueError("a response needs data to respond to; give probes.")
         if self.form == "two-chain" and self.reading != "response":
             raise ValueError("form is of susceptibilities, of reading 'response'.")
+        if self.control is not None and self.reading != "response":
+            raise ValueError("a control is of susceptibilities, of reading 'response'.")
+        if self.control == "prior" and self.nbeta == 0:
+            raise ValueError("nbeta is 0: this is the control 'prior' itself; leave control out.")
         if self.form == "two-chain" and WHOLE in (*self.components, *self.final_components):
             raise ValueError(
                 f"the two-chain form compares parts with the whole model; name parts (as heads) as "
@@ -245,6 +264,16 @@ class StudyConfig(Strict):
                 "reference, and give none with other tasks."
             )
         return self
+
+    def as_control(self) -> Self:
+        """The study that samples this one's control, with chains of its own."""
+        seed = self.schedule.seed + CONTROL_SEED
+        changes: dict[str, Any] = {"control": None, "schedule": replace(self.schedule, seed=seed)}
+        if self.control == "prior":
+            changes["nbeta"] = 0.0
+        else:
+            changes["data"] = self.data.model_copy(update={"shuffled": True})
+        return self.model_copy(update=changes)
 
     @property
     def every_probe(self) -> dict[str, DataConfig]:

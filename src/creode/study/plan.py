@@ -88,6 +88,7 @@ def plan_study(study: StudyConfig) -> Cost:
     check_pairs(study, probes)
     observables = observables_of(study, probes, margins_of(study, source))
     units = list_units(study, series, model)
+    runs = 1 if study.control is None else 2  # the control is as many units again
     kernel, schedule = plan.kernel, plan.schedule.fitted_to(data)
     automatic = isinstance(kernel, Auto)
     if isinstance(kernel, Auto):
@@ -125,19 +126,19 @@ def plan_study(study: StudyConfig) -> Cost:
     gradients = schedule.chains * schedule.gradient_evaluations(len(data)) * schedule.batch_size
     traces = max(trial.trace_bytes for trial in trials.values())
     return Cost(
-        units=len(units),
+        units=runs * len(units),
         chains=schedule.chains,
         steps=schedule.num_steps,
         draws=schedule.draws,
         mode=trials[subject].mode,
         seconds_per_step=step,
         seconds_per_draw=mean("draw"),
-        gradients=len(units) * gradients + beside.gradients,
-        forwards=forwards + beside.forwards,
+        gradients=runs * len(units) * gradients + beside.gradients,
+        forwards=runs * forwards + beside.forwards,
         measuring_seconds=beside.seconds,
-        seconds=len(units) * each + pilot + beside.seconds,
+        seconds=runs * len(units) * each + pilot + beside.seconds,
         memory_bytes=peak_bytes() + max(TRACE_COPIES * traces, beside.memory_bytes),
-        disk_bytes=round(len(units) * mean("disk_bytes")) + beside.disk_bytes,
+        disk_bytes=round(runs * len(units) * mean("disk_bytes")) + beside.disk_bytes,
         pilot=automatic,
     )
 
