@@ -32,8 +32,9 @@ def test_units_steps_and_disk_are_those_of_the_run(models, tmp_path):
 
 
 DEVELOPED = {
-    "reading": "development", "data": DATA | {"limit": 16}, "final_components": (), "components": ("l0h0", "full"),
-    "probes": PROBES, "measures": ("weight_norm", "hessian", "outputs"),
+    "reading": "development", "data": DATA | {"limit": 16}, "probes": PROBES,
+    "final_components": (), "components": ("l0h0", "full"),
+    "measures": ("weight_norm", "hessian", "outputs"),
     "influence": {"query": {"source": "corpus:logs", "length": 16, "limit": 4}},
     "schedule": {"chains": 2, "draws": 20, "burnin": 10, "steps_per_draw": 2, "batch_size": 8},
 }  # fmt: skip
