@@ -155,8 +155,9 @@ def test_what_is_saved_holds_every_sample(done):
 def test_an_interrupted_audit_goes_on_and_ends_the_same(place, monkeypatch):
     from creode.study import run
 
-    schedule = SAMPLING["schedule"] | {"draws": 20, "burnin": 4, "steps_per_draw": 1}
-    study = StudyConfig.model_validate(study_of(place).model_dump() | {"schedule": schedule})
+    fields = study_of(place).model_dump()
+    fields["schedule"] |= {"draws": 20, "burnin": 4, "steps_per_draw": 1}
+    study = StudyConfig.model_validate(fields)
     whole, out, calls = place / "whole", place / "again", []
     original = run.run_posterior
 
