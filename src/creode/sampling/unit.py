@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -347,6 +348,7 @@ def _attrs(
         "gradient_evaluations": schedule.gradient_evaluations(len(problem.data)),
         "seed": schedule.seed,
         "creode_version": __version__,
+        "ignorance": float(getattr(posterior.task, "ignorance", math.nan)),
         "model_fingerprint": model_fingerprint(posterior.model),
         "data_fingerprint": problem.data.fingerprint(),
     }
