@@ -14,7 +14,7 @@ Symbols: h curvature, h* at w*, a = nβh + γ, ρ noise, N steps of a chain.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from statistics import fmean
 
@@ -148,6 +148,7 @@ class _Pilot:
         if schedule.batch_size == len(data) and at_anchor.signal <= still:
             self._sample_noise = 0.0
         self._traces: list[float] = []  # tr H, as each round saw it
+        self._looks: list[Local] = []  # one of them tells ρ within a factor of several
         self._first = self._first_curvature()
         self._curvature = GUESS * self._first  # where the chains are
         if schedule.batch_size < len(data):
@@ -173,8 +174,12 @@ class _Pilot:
             return
         self._curvature = max(curvature, self._curvature if self.agreed else 0.0)
         self.agreed = self.agreed + 1 if self._rose(seen) else 1
+        if self._rise is not None:
+            self._looks.append(seen)
+            self._noise = _noise(self._looks) or self._noise
+        elif seen.signal > 0:
+            self._noise = _noise([seen])
         if seen.signal > 0:
-            self._noise = seen.noise / seen.signal
             self._traces.append(nbeta * seen.signal)
 
     def result(self) -> Calibration:
@@ -232,6 +237,7 @@ class _Pilot:
     def _fail(self) -> None:
         """Chains were lost: from w* again with half the step, or closer to it if that was tried."""
         self.agreed = 0
+        self._looks = []
         self._dimension *= RAISE_GAMMA
         if self._gamma_is_free and self._relative_step < RELATIVE_STEP:
             self._tighten()
@@ -353,7 +359,7 @@ class _Pilot:
         self._displace((nbeta * self._curvature + self._gamma) ** -0.5)
         seen = self._landscape.local()
         self._restart()
-        return seen.noise / seen.signal if seen.signal > 0 else 0.0
+        return _noise([seen])
 
     def _displace(self, distance: float) -> None:
         """Move every weight away from w*, by a normal of this deviation."""
@@ -406,6 +412,12 @@ def natural_localization(flat: FlatWeights) -> float:
             total += part.size * math.exp(digamma(part.anchor[0].numel() / 2))
             size += part.size
     return total / size if size else math.exp(digamma(0.5))
+
+
+def _noise(looks: Sequence[Local]) -> float:
+    """ρ, of means over looks; 0 where they see no gradient."""
+    signal = sum(look.signal for look in looks)
+    return sum(look.noise for look in looks) / signal if signal > 0 else 0.0
 
 
 def _rise(auto: Auto, posterior: LocalPosterior) -> float | None:
