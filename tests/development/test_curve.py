@@ -1,5 +1,8 @@
 """Draws of curves against closed forms and enumeration."""
 
+from itertools import combinations_with_replacement
+from math import factorial
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_t
@@ -126,32 +129,33 @@ def test_the_evidence_of_one_slot_is_that_of_enumeration():
     assert len(out.trends.scale) == 400
 
 
-def test_the_evidence_of_two_slots_is_that_of_enumeration_where_some_are_sure():
+def test_the_evidence_of_three_slots_is_that_of_enumeration():
     u, sigma, rng = readings()
     y = 0.5 * (u > 0.3) + 0.5 * (u > 0.7) - 0.5 + 0.5 * sigma * rng.standard_normal(len(u))
     prior = Prior(
-        most=2, flat=1 - 2 * TINY, smooth=TINY, one_way=TINY, places=5, lengths=1, another=0.8
+        most=3, flat=1 - 2 * TINY, smooth=TINY, one_way=TINY, places=4, lengths=1, another=0.8
     )
-    effort = Effort(chains=1, burnin=200, sweeps=200)
+    effort = Effort(chains=1, burnin=300, sweeps=200)
     out = sample_curves(u, y, sigma, prior=prior, effort=effort, grid=5, seed=4)
     words = Atoms.of(u, prior, np.random.default_rng(np.random.SeedSequence(4).spawn(1)[0]))
     noise = np.diag(sigma**2) + prior.line**2
 
-    def evidence(z):
-        return multivariate_t.logpdf(y, np.zeros(len(u)), noise + z @ z.T, df=prior.trust)
+    def evidence(some):
+        z = words.values[:, some]
+        value = multivariate_t.logpdf(y, np.zeros(len(u)), noise + z @ z.T, df=prior.trust)
+        arrangements = factorial(len(some)) / np.prod([factorial(some.count(a)) for a in set(some)])
+        return value + sum(words.log_prior[a] for a in some) + np.log(arrangements)
 
-    atoms, log_prior = range(len(words.place)), words.log_prior
-    one = [evidence(words.values[:, [a]]) + log_prior[a] for a in atoms]
-    two = [
-        evidence(words.values[:, [a, b]]) + log_prior[a] + log_prior[b]
-        for a in atoms
-        for b in atoms
+    atoms = range(len(words.place))
+    each = [
+        np.logaddexp.reduce(
+            [evidence(list(some)) for some in combinations_with_replacement(atoms, k)]
+        )
+        for k in range(4)
     ]
-    none = evidence(np.empty((len(u), 0)))
-    each = [none + np.log(prior.nothing), np.logaddexp.reduce(one), np.logaddexp.reduce(two)]
-    log_number = np.log([1, 0.8, 0.64]) - np.log(1 + 0.8 + 0.64)
-    exact = np.logaddexp.reduce(each + log_number)
-    assert (out.curves.num_atoms == 2).mean() > 0.5
+    each[0] += np.log(prior.nothing)
+    log_number = np.arange(4) * np.log(0.8)
+    exact = np.logaddexp.reduce(each + log_number - np.logaddexp.reduce(log_number))
     assert exact - each[0] > 3
     assert out.log_evidence - out.log_trend == pytest.approx(exact - each[0], abs=0.3)
 

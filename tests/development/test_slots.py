@@ -123,3 +123,27 @@ def test_with_no_atoms_a_constant_is_as_likely_as_its_evidence_and_nothing_say(c
     exact = np.array([evidence(empty, t, 0.0) + np.log(t.probability) for t in trends(PRIOR)])
     exact[0] += np.log(PRIOR.nothing)
     np.testing.assert_allclose(seen[:, 0] - seen[0, 0], exact - exact[0], atol=1e-8)
+
+
+def test_a_number_of_atoms_that_is_favoured_is_kept_and_odds_are_told_without_favour(chain):
+    slots, backgrounds, _, _ = chain
+    slots._now = backgrounds[0]
+    log_odds = []
+    own = slots._log_p
+
+    def seen():
+        log_p = own()
+        log_odds.append(np.logaddexp.reduce(log_p[:-1]) - log_p[-1])
+        return log_p
+
+    slots._log_p = seen
+    favour = np.where(np.arange(PRIOR.most + 1) == 2, 0.0, -1e9)
+    for _ in range(5):
+        slots.sweep(favour)
+    assert len(slots.active) == 2
+    told = [odds for ways in slots.odds for one in ways for odds in one]
+    np.testing.assert_allclose(np.sort(told), np.sort(log_odds))
+    assert len(slots.odds[1][1])  # a filled slot, one of two
+    assert len(slots.odds[2][0])  # an empty one beside both
+    assert not slots.odds[2][1][1:]  # of the three at first
+    assert not slots.odds[1][0]
