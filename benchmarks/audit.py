@@ -36,6 +36,7 @@ from torch import Tensor, nn
 
 import creode
 from creode.patterning import Furthest, UnresolvedError
+from creode.study.audits import BUDGET, RISE
 from creode.tasks import Margin, as_losses
 from creode.testbeds.planted_faults import (
     KINDS,
@@ -67,24 +68,32 @@ def precision(score: Array, planted: Array) -> float:
 def sampled(run: PostTrained, given: argparse.Namespace) -> tuple[xr.DataTree, float]:
     """Draws around the run's weights with its behaviour and its skill observed; CPU seconds."""
     posterior = creode.LocalPosterior(
-        run.model, run.task, run.data, nbeta=given.nbeta, localization=given.localization
-    )
-    stiffest = given.nbeta * given.curvature + given.localization
+        run.model, run.task, run.data,
+        nbeta=given.nbeta or "auto", localization=given.localization or "auto",
+    )  # fmt: skip
     began = time.process_time()
     draws = creode.sample(
         posterior,
         {"train": run.data},
         observables=margins_of(run),
         traces=("train",),
-        sampler=creode.BAOAB(step_size=1 / stiffest**0.5, friction=2 * given.localization**0.5),
         chains=given.chains,
-        draws=given.draws,
-        steps_per_draw=given.steps_per_draw,
-        burnin=given.burnin,
         batch_size=given.batch_size,
         seed=given.seed,
+        **_sampling(given),
     )
     return draws, time.process_time() - began
+
+
+def _sampling(given: argparse.Namespace) -> dict[str, Any]:
+    """The sampler: automatic, as of `creode audit`, or by hand where nβ is given."""
+    if given.nbeta is None:
+        return {"sampler": creode.Auto(budget=given.budget, rise=given.rise)}
+    stiffest = given.nbeta * given.curvature + given.localization
+    return {
+        "sampler": creode.BAOAB(step_size=1 / stiffest**0.5, friction=2 * given.localization**0.5),
+        "draws": given.draws, "steps_per_draw": given.steps_per_draw, "burnin": given.burnin,
+    }  # fmt: skip
 
 
 def margins_of(run: PostTrained) -> dict[str, Margin]:
@@ -167,6 +176,8 @@ def counted(fault: PlantedFault, seed: int) -> dict[str, Array]:
 def main() -> None:
     given = _arguments()
     torch.set_num_threads(1)
+    if (given.nbeta is None) != (given.localization is None):
+        raise SystemExit("give --nbeta and --localization, or neither.")
     settings = {k: v for k, v in vars(given).items() if k not in ("out", "cache")}
     report = Report("audit", out=given.out, settings=settings)
     for kind in given.kinds:
@@ -252,14 +263,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--seeds", type=int, default=5, help="runs of each kind")
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--nbeta", type=float, default=1e4, help="nβ")
-    parser.add_argument("--localization", type=float, default=1e3, help="γ")
-    parser.add_argument("--curvature", type=float, default=10.0, help="largest, of steps")
-    parser.add_argument("--chains", type=int, default=3)
-    parser.add_argument("--draws", type=int, default=60)
-    parser.add_argument("--steps-per-draw", type=int, default=5)
-    parser.add_argument("--burnin", type=int, default=100)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--chains", type=int, default=4)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--rise", type=float, default=RISE, help="of the loss over draws")
+    parser.add_argument("--budget", type=int, default=BUDGET, help="gradients of a chain")
+    by_hand = parser.add_argument_group("by hand, in the place of rise and budget")
+    by_hand.add_argument("--nbeta", type=float, help="nβ")
+    by_hand.add_argument("--localization", type=float, help="γ")
+    by_hand.add_argument("--curvature", type=float, default=10.0, help="largest, of steps")
+    by_hand.add_argument("--draws", type=int, default=60)
+    by_hand.add_argument("--steps-per-draw", type=int, default=5)
+    by_hand.add_argument("--burnin", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the chains")
     parser.add_argument("--effective", type=float, default=0.9, help="share that stays effective")
     parser.add_argument("--along", choices=("ranks", "effects"), default="ranks", help="of weights")

@@ -41,15 +41,11 @@ def main() -> None:
         for name, rows in behaviours.items()
     }
     draws = creode.sample(
-        creode.LocalPosterior(run.model, run.task, run.data, nbeta=1e4, localization=1e3),
+        creode.LocalPosterior(run.model, run.task, run.data),
         {"train": run.data},
         observables=margins,
         traces=("train",),
-        sampler=creode.BAOAB(step_size=3e-3, friction=60.0),
-        chains=3,
-        draws=40,
-        burnin=60,
-        steps_per_draw=5,
+        sampler=creode.Auto(budget=3000, rise=0.1),
         batch_size=64,
     )
     found = creode.audit(

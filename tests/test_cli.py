@@ -168,7 +168,12 @@ def test_the_way_from_training_to_responses(run, tmp_path):
     table = run(*respond)
     assert "l0h1" in table.stdout
     assert "±" in table.stdout
+    assert "single-chain form" in table.stdout
     assert run(*respond, "--strict").exit_code == 1
+    more = ("--two-chain", "--control", "shuffled")
+    both = run(*("other" if word == "answers" else word for word in (*respond, *more))).stdout
+    assert "two-chain form" in both
+    assert "less that of the control shuffled" in both
     wrong = run(*respond, "--observable", "nothing")
     assert wrong.exit_code == 1
     assert "mean loss of a probe 'nothing'" in wrong.stderr

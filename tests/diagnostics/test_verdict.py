@@ -86,6 +86,10 @@ SICK = {  # what differs from HEALTHY -> what the one reason must say
         {"locality": 0.12, "locality_se": 0.01},
         "locality is 0.12 ± 0.01, below 0.5: the draws left the basin of w*",
     ),
+    "nothing known": (
+        {"mean_loss": 0.7, "ignorance": 0.693},
+        "over the draws the loss is 0.7, and a model that knows nothing has 0.693: they are of no",
+    ),
     "no error": ({"llc_se": float("nan")}, "the reading has no standard error"),
     "no plateau": (
         {"tether_shift": 2.5},
@@ -123,6 +127,7 @@ TOLERATED = {  # departures within the tolerance, or within two errors of it
     "a start nearly forgotten": {"memory": 0.09},
     "a minimum but for little": {"descent": 0.9},
     "a minimum but for little of one direction": {"llc": 0.03, "llc_se": 0.001, "descent": 0.049},
+    "something known": {"mean_loss": 0.69, "ignorance": 0.693},
     "rhat at its threshold": {"rhat": 1.05, "rhat_distance": 1.05},
 }
 

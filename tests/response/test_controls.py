@@ -11,6 +11,7 @@ from scipy import stats
 from torch import nn
 
 import creode
+from creode.data import shuffle_targets
 from creode.response import significant, subtract_baseline, susceptibility
 from creode.testbeds import two_tasks
 
@@ -38,10 +39,10 @@ def net():
     return two_tasks(copies=1, seed=0)
 
 
-def sampled(net, seed, *, nbeta=30.0, component="full"):
+def sampled(net, seed, *, nbeta=30.0, component="full", data=None):
     return creode.sample(
         creode.LocalPosterior(
-            WithUnused(net.model), net.task, net.data,
+            WithUnused(net.model), net.task, net.data if data is None else data,
             nbeta=nbeta, localization=300.0, component=component,
         ),
         {"inputs": net.data},
@@ -70,6 +71,17 @@ def with_the_loss_off(net, repetitions):
     return sum(bool(significant(subtract_baseline(*pair)["p"], RATE).any()) for pair in pairs)
 
 
+def with_targets_permuted(net, repetitions):
+    """How many pairs of runs on data with permuted targets differ significantly."""
+    data = shuffle_targets(net.data)
+    runs = [
+        susceptibility(sampled(net, 100 + s, data=data), control=True)
+        for s in range(2 * repetitions)
+    ]
+    pairs = zip(runs[::2], runs[1::2], strict=True)
+    return sum(bool(significant(subtract_baseline(*pair)["p"], RATE).any()) for pair in pairs)
+
+
 def test_weights_without_use_answer_to_nothing(net):
     assert of_unused(net, 2) <= most(2)
 
@@ -78,10 +90,23 @@ def test_with_the_loss_off_nothing_is_left_of_chi_less_its_baseline(net):
     assert with_the_loss_off(net, 2) <= most(2)
 
 
+def test_with_targets_permuted_nothing_is_left_of_chi_less_the_control(net):
+    assert with_targets_permuted(net, 2) <= most(2)
+
+
+def test_what_the_targets_made_is_left_after_the_control_of_permuted_targets(net):
+    """The control could fail: what the data's targets made of the network is not in it."""
+    control = susceptibility(sampled(net, 100, data=shuffle_targets(net.data)), control=True)
+    less = subtract_baseline(susceptibility(sampled(net, 0)), control)
+    assert float(significant(less["p"], RATE).mean()) > 0.1
+    assert "not a local minimum" not in str(control["reasons"].values)
+
+
 @pytest.mark.slow
 def test_discoveries_in_noise_are_as_rare_as_asked_for(net):
     assert of_unused(net, 40) <= most(40)
     assert with_the_loss_off(net, 40) <= most(40)
+    assert with_targets_permuted(net, 40) <= most(40)
 
 
 def test_the_same_runs_find_what_is_there(net):

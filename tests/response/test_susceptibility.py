@@ -64,6 +64,48 @@ def test_the_two_chain_form_is_its_closed_form_and_differs(draws):
         assert (found["chi_dof"] == 3).all()
 
 
+def test_the_whole_model_of_each_checkpoint_is_taken_from_a_study(draws):
+    def at(step, name, number):
+        tree = tree_of(weights(PARTS[name], draws=200, seed=number), G, A, component=name)
+        tree.attrs["checkpoint"] = step
+        return tree
+
+    units = {(step, name): at(step, name, step + len(name)) for step in (1, 2)
+             for name in ("left", "full")}  # fmt: skip
+    tree = study({f"step_{step}/{name}": one for (step, name), one in units.items()})
+    parts = study({f"step_{step}/left": units[step, "left"] for step in (1, 2)})
+    out = susceptibility(parts, form="two-chain", unrestricted=tree)
+    for step in (1, 2):
+        alone = susceptibility(
+            units[step, "left"], form="two-chain", unrestricted=units[step, "full"]
+        )
+        for name in ("chi", "chi_se"):
+            np.testing.assert_array_equal(out[name].sel(checkpoint=step), alone[name])
+    with pytest.raises(ValueError, match="no posterior of the component 'full'"):
+        susceptibility(parts, form="two-chain", unrestricted=parts)
+    with pytest.raises(ValueError, match=r"no unrestricted draws of checkpoint 2"):
+        susceptibility(
+            parts, form="two-chain", unrestricted=study({"step_1/full": units[1, "full"]})
+        )
+    cold = units[1, "full"].copy()
+    cold.attrs = dict(cold.attrs) | {"burnin": 0}
+    doubtful = susceptibility(units[1, "left"], form="two-chain", unrestricted=cold)
+    assert not doubtful["ok"].item()
+    assert "the whole model: the burn-in leaves" in str(doubtful["reasons"].item())
+
+
+def test_draws_of_a_control_need_not_be_around_a_minimum(draws):
+    lower = draws["left"].copy(deep=True)
+    lower["loss"] = 2 * lower["init_loss"] - lower["loss"]
+    plain = susceptibility(lower)
+    assert "not a local minimum" in str(plain["reasons"].item())
+    as_control = susceptibility(lower, control=True)
+    assert as_control["ok"].item()
+    assert as_control["ess"].item() == plain["ess"].item()
+    lower["failed_at"][1] = 7
+    assert "chain 1 became" in str(susceptibility(lower, control=True)["reasons"].item())
+
+
 def test_the_error_of_the_full_posterior_is_in_the_two_chain_form(draws):
     left = {"left": draws["left"]}
     few = tree_of(weights(draws=40, seed=7), G, A)

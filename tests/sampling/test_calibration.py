@@ -19,12 +19,14 @@ from sampling_cases import EIGENVALUES, assert_same, noisy_quadratic
 SEQUENTIAL = Execution(mode="sequential")
 
 
-def chosen(testbed, *, budget=2000, batch_size, nbeta="auto", localization="auto", seed=0):
+def chosen(
+    testbed, *, budget=2000, batch_size, nbeta="auto", localization="auto", seed=0, rise=None
+):
     posterior = creode.LocalPosterior(
         testbed.model, testbed.task, testbed.data, nbeta=nbeta, localization=localization
     )
     schedule = Schedule(batch_size=batch_size, seed=seed)
-    return calibrate(posterior, Auto(budget=budget), schedule, SEQUENTIAL)
+    return calibrate(posterior, Auto(budget=budget, rise=rise), schedule, SEQUENTIAL)
 
 
 def test_with_exact_gradients_the_budget_decides():
@@ -143,6 +145,33 @@ def test_a_quadratic_is_read_right_with_nothing_given():
     assert abs(float(reading.llc) - 3.5) < 4 * float(reading.llc_se)
     assert float(reading.llc_se) < 0.1 * 3.5
     assert bool(reading.ok), str(reading.reasons.values)
+
+
+@pytest.mark.parametrize("batch_size", [40, 8])
+@pytest.mark.parametrize("rise", [0.02, 0.5])
+def test_draws_rise_by_what_was_asked(rise, batch_size):
+    eigenvalues = tuple(float(h) for h in np.geomspace(0.01, 20, 60))
+    testbed = quadratic(eigenvalues, num_samples=40, gradient_scale=0.1, seed=2)
+    found = chosen(testbed, batch_size=batch_size, budget=4000, rise=rise)
+    expected = llc_quadratic(eigenvalues, found.nbeta, found.localization) / found.nbeta
+    chance = expected * found.nbeta  # λ, the variance of nβ times the excess of one look
+    assert rise / expected < calibration.NEAR * (1 + 2 * chance**-0.5)
+    assert expected / rise < calibration.NEAR * (1 + 2 * chance**-0.5)
+    stiffness = found.nbeta * found.curvature / found.localization
+    assert calibration.LEAST <= stiffness * 1.001 <= calibration.MOST * 1.002
+    assert found.tighter_draws == 0
+    assert found.draws <= calibration.MOST_RISEN_DRAWS
+    assert found.limit == "the rise of the loss that was asked for"
+
+
+def test_a_rise_leaves_no_strength_to_be_given():
+    testbed = quadratic(EIGENVALUES, num_samples=4)
+    for given in ({"nbeta": 50.0}, {"localization": 2.0}):
+        with pytest.raises(ValueError, match=r"rise=0.1 chooses nbeta and localization"):
+            chosen(testbed, batch_size=4, rise=0.1, **given)
+    for rise in (0, -0.1, math.inf, "much"):
+        with pytest.raises(ValueError, match="rise must be a number of nats above 0"):
+            Auto(rise=rise)
 
 
 def test_the_choice_is_recorded_and_taken_up(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,9 @@ from typer.testing import CliRunner
 from creode.auditing import audit
 from creode.cli import app
 from creode.models import load_model, save_model
+from creode.sampling import BAOAB, Auto
 from creode.study import StudyConfig, conclusions, open_draws, plan_study, run_study
-from creode.study.audits import Audits, audit_study
+from creode.study.audits import BUDGET, RISE, Audits, audit_study
 from creode.study.margins import margins_at, margins_of
 from creode.testbeds import Decoder, DecoderConfig
 
@@ -269,6 +271,23 @@ def test_wrong_words_are_told(words, match):
     out = cli(*words)
     assert out.exit_code == 1
     assert match in out.stderr
+
+
+def test_where_nothing_is_said_of_the_draws_they_rise_by_what_an_audit_needs(place):
+    data = {"source": str(place / "demos.jsonl"), **FORMAT}
+    asked = {"behaviours": {"trigger": {"source": str(place / "trigger.jsonl"), **FORMAT}}}
+
+    def sampler(**said):
+        fields = {"model": str(place / "base"), "task": "sft", "data": data, **said}
+        return audit_study(fields, asked).sampler.build()
+
+    usual = Auto(budget=BUDGET, rise=RISE, extrapolate=False)
+    assert sampler() == usual
+    shorter = {"name": "auto", "budget": 400}
+    assert sampler(sampler=shorter) == replace(usual, budget=400)
+    assert sampler(sampler={"name": "auto", "rise": 0.3}) == replace(usual, rise=0.3)
+    assert sampler(nbeta=30.0).rise is None
+    assert sampler(**SAMPLING) == BAOAB(step_size=0.128, friction=180.0)
 
 
 def test_an_audit_is_asked_whole_or_not_at_all(place):

@@ -5,6 +5,7 @@ import torch
 from study_cases import many, tiny_study
 
 from creode.study import StudyConfig, calibrate_study, plan_study, run_study
+from creode.study.plan import _stand_ins
 from creode.testbeds.decoder import Decoder
 
 PROBES = {"logs": {"source": "corpus:logs", "length": 16, "limit": 40}}
@@ -29,6 +30,26 @@ def test_units_steps_and_disk_are_those_of_the_run(models, tmp_path):
     assert min(cost.seconds, cost.seconds_per_step, cost.memory_bytes) > 0
     assert cost.seconds > cost.units * cost.steps * cost.seconds_per_step
     assert not cost.pilot
+
+
+def test_a_trial_keeps_rows_as_the_whole_run_will(models, monkeypatch):
+    asked = []
+    monkeypatch.setattr("creode.sampling.unit.cached_rows", lambda *given: asked.append(given))
+    for draws, rows in ((2, False), (200, True)):  # of a trial's own 76 visits, 64 would pay
+        schedule = {"chains": 2, "draws": draws, "burnin": 4, "steps_per_draw": 1, "batch_size": 2}
+        asked.clear()
+        plan_study(StudyConfig.model_validate(tiny_study(models, schedule=schedule)))
+        assert bool(asked) == rows
+
+
+def test_components_of_every_depth_are_tried():
+    heads = [f"l{i}h0" for i in range(9)]
+    assert _stand_ins(["full", *heads], "full") == {"full": 1, "l1h0": 3, "l4h0": 3, "l7h0": 3}
+    assert _stand_ins(heads[:3], "l0h0") == {"l0h0": 1, "l1h0": 1, "l2h0": 1}
+    assert _stand_ins(["full"] * 4, "full") == {"full": 4}
+    several = _stand_ins([*heads, *heads], "l0h0")
+    assert several["l0h0"] == 2
+    assert sum(several.values()) == 18
 
 
 DEVELOPED = {

@@ -10,6 +10,7 @@ from study_cases import tiny_study
 from creode.data import load
 from creode.response import significant, susceptibility
 from creode.study import Readings, Responses, StudyConfig, conclusions, run_study
+from creode.viewer.response import heat_map
 
 PROBES = {
     name: {"source": f"corpus:{name}", "length": 16, "limit": 6} for name in ("logs", "brackets")
@@ -94,6 +95,31 @@ def test_the_report_shows_what_the_files_hold(done):
     assert report.llc["ok"].shape == (2, 2)
 
 
+def test_the_two_chain_form_samples_the_whole_model_besides_and_says_which_it_is(models, tmp_path):
+    study = tiny_study(
+        models, probes=PROBES, checkpoints="last", components=("heads",), final_components=(),
+        reading="response", form="two-chain",
+    )  # fmt: skip
+    tree = run_study(StudyConfig.model_validate(study), tmp_path / "run")
+    parts = {str(p.attrs["component"]): p for p in tree["step_00000012"].children.values()}
+    whole = parts.pop("full")
+    found = conclusions(tmp_path / "run")
+    records = found.records()
+    exact = susceptibility(
+        parts, form="two-chain", unrestricted=whole, by="dataset", standardise="columns"
+    )
+    assert [record["form"] for record in records] == ["two-chain"] * 2 * 2
+    for record in records:
+        cell = exact.sel(component=record["component"], probe=record["probe"])
+        for name in ("chi", "chi_se", "chi_standard", "chi_standard_se"):
+            assert record[name] == pytest.approx(float(cell[name]), rel=1e-9)
+    assert "the whole model: " in records[0]["reasons"]
+    report = found.report()
+    assert report.response.attrs["form"] == found.by_unit().attrs["form"] == "two-chain"
+    assert set(report.response["component"].values) == {"l0h0", "l0h1"}
+    assert "Two-chain form" in heat_map(report.response).caption
+
+
 def test_a_text_that_changed_is_not_shown_and_numbers_are(models, tmp_path):
     (tmp_path / "probe.txt").write_text("a text of some length, which will be another one soon")
     probes = PROBES | {"own": {"source": str(tmp_path / "probe.txt"), "length": 16}}
@@ -123,6 +149,11 @@ def test_a_run_of_learning_coefficients_is_read_as_such(models, tmp_path):
         ({"reading": "response"}, "a response needs data to respond to; give probes"),
         ({"observables": ("code",)}, "mean loss of a probe 'code', and the probes are"),
         ({"rate": 0.0}, "greater than 0"),
+        ({"form": "two-chain"}, "form is of susceptibilities, of reading 'response'"),
+        (
+            {"reading": "response", "probes": PROBES, "form": "two-chain", "components": ("full",)},
+            "compares parts with the whole model",
+        ),
         ({"reading": "other"}, "'llc', 'response', 'influence', 'development' or 'audit'"),
     ],
 )

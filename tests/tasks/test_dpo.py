@@ -9,6 +9,7 @@ import torch
 from preference_cases import answer_alone, pairs
 from torch.func import functional_call, vmap
 
+import creode
 from chats import llama, tokenizer
 from creode.tasks import DPO, validate, with_reference
 from creode.testbeds import Decoder, DecoderConfig
@@ -61,6 +62,20 @@ def test_at_the_reference_every_loss_is_log_two():
     values = DPO()(model, samples.columns).values
     torch.testing.assert_close(values, torch.full_like(values, math.log(2)))
     validate(DPO(), model, samples)
+
+
+def test_draws_that_know_nothing_are_not_to_be_trusted():
+    model, reference = models("decoder")
+    samples = with_reference(pairs(), reference)
+    posterior = creode.LocalPosterior(model, DPO(), samples, nbeta=1.0, localization=10.0)
+    draws = creode.sample(
+        posterior, sampler=creode.SGLD(step_size=1e-2), chains=2, draws=20, burnin=20,
+        batch_size=len(samples), execution=creode.Execution(mode="sequential"),
+    )  # fmt: skip
+    assert draws.attrs["ignorance"] == math.log(2)
+    reading = creode.llc(draws)
+    assert float(reading.mean_loss) > math.log(2)
+    assert "and a model that knows nothing has 0.693" in reading.reasons.item()
 
 
 def test_many_models_side_by_side():

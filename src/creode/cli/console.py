@@ -113,8 +113,10 @@ def attribution_table(answer: Mapping[str, Any]) -> Table:
 
 def response_table(records: Sequence[Mapping[str, Any]]) -> Table:
     """Standardised susceptibilities, component × probe, with errors; significant ones stand out."""
+    forms = dict.fromkeys(record["form"] for record in records)
     table = Table(
-        title="Standardised susceptibility χ ± se (negative: expresses; *: significant)",
+        title=f"Standardised susceptibility χ ± se, {', '.join(forms)} form "
+        "(negative: expresses; *: significant)",
         title_justify="left",
     )
     rows: dict[tuple[Any, ...], dict[str, Mapping[str, Any]]] = {}
@@ -134,6 +136,30 @@ def response_table(records: Sequence[Mapping[str, Any]]) -> Table:
         verdict = "[green]ok[/]" if first["ok"] else f"[yellow]{escaped(first['reasons'])}[/]"
         labels = [f"{label}" for label, wanted in zip(row, shown, strict=True) if wanted]
         table.add_row(*labels, *(_response(cells[probe]) for probe in probes), verdict)
+    return table
+
+
+def control_table(records: Sequence[Mapping[str, Any]]) -> Table:
+    """χ less that of the control, component × probe, with errors; significant ones stand out."""
+    table = Table(
+        title=f"χ less that of the control {records[0]['control']} (*: significant)",
+        title_justify="left",
+    )
+    columns = ("step", "observable", "component", "probe", "χ", "of the control", "less", "verdict")
+    for name in columns:
+        right = name in columns[4:7]
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for record in records:
+        values = [
+            f"{figure(record[name])} ± {figure(record[f'{name}_se'])}"
+            for name in ("chi", "chi_control", "chi_less")
+        ]
+        if record["significant_less"]:
+            values[-1] = f"[bold]{values[-1]}[/] *"
+        doubt = f"[yellow]{escaped(record['reasons_less'])}[/]"
+        step = "" if record["checkpoint"] is None else f"{record['checkpoint']}"
+        labels = (step, record["observable"], record["component"], record["probe"])
+        table.add_row(*labels, *values, "[green]ok[/]" if record["ok_less"] else doubt)
     return table
 
 
@@ -223,6 +249,11 @@ def settings_sentence(record: Mapping[str, Any]) -> str:
 def number(value: float | None, places: int) -> str:
     """A number with fixed places, or a dash."""
     return "–" if value is None else f"{value:.{places}f}"
+
+
+def figure(value: float | None) -> str:
+    """A number with two figures that count, or a dash."""
+    return "–" if value is None else f"{value:.2g}"
 
 
 def show(renderable: Any) -> None:

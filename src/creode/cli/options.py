@@ -84,6 +84,23 @@ ControlVariatesOpt = Annotated[
 MicrobatchOpt = Annotated[int | None, typer.Option(min=1, help="Sequences at once.")]
 
 
+TwoChainOpt = Annotated[
+    bool,
+    typer.Option(
+        "--two-chain",
+        help="Two-chain form: the data's mean losses are those of the whole model's posterior, "
+        "which is sampled besides.",
+    ),
+]
+ControlOpt = Annotated[
+    str | None,
+    typer.Option(
+        help="Control that is sampled too and taken off: prior (the loss switched off) or shuffled "
+        "(the data's targets permuted)."
+    ),
+]
+
+
 SCHEDULE = ("chains", "seed", "batch_size", "control_variates")
 
 

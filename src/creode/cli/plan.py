@@ -29,6 +29,7 @@ from creode.cli.options import (
     BurninOpt,
     ChainsOpt,
     CheckpointsOpt,
+    ControlOpt,
     DeviceOpt,
     DrawsOpt,
     ForwardDtypeOpt,
@@ -52,6 +53,7 @@ from creode.cli.options import (
     TaskOpt,
     TextOpt,
     TokenizerOpt,
+    TwoChainOpt,
     study_of,
 )
 
@@ -94,6 +96,8 @@ def plan(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         list[str] | None,
         typer.Option(help="Probe whose mean loss is observed, beside the loss of the data."),
     ] = None,
+    two_chain: TwoChainOpt = False,
+    control: ControlOpt = None,
     measure: MeasureOpt = None,
     metric: MetricOpt = None,
     query: QueryOpt = None,
@@ -137,6 +141,9 @@ def plan(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     else:
         options = locals()
         config = study_of(options) | {"observables": tuple(observable or [])}
+        if two_chain or control is not None:
+            form = "two-chain" if two_chain else "single-chain"
+            config |= {"reading": "response", "form": form, "control": control}
         along = development_of(options)
         if any(along.values()):
             config |= {"reading": "development"} | along

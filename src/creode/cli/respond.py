@@ -13,6 +13,7 @@ from creode.cli.options import (
     BurninOpt,
     ChainsOpt,
     CheckpointsOpt,
+    ControlOpt,
     ControlVariatesOpt,
     DataOpt,
     DeviceOpt,
@@ -41,6 +42,7 @@ from creode.cli.options import (
     TaskOpt,
     TextOpt,
     TokenizerOpt,
+    TwoChainOpt,
     study_of,
 )
 from creode.cli.show import run_and_show
@@ -83,6 +85,8 @@ def respond(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         list[str] | None,
         typer.Option(help="Probe whose mean loss is observed, beside the loss of the data."),
     ] = None,
+    two_chain: TwoChainOpt = False,
+    control: ControlOpt = None,
     rate: Annotated[
         float, typer.Option(help="Share of false ones among significant responses.")
     ] = 0.05,
@@ -109,6 +113,8 @@ def respond(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     """Measure how parts of a model answer to data: susceptibilities to every probe."""
     study = study_of(locals()) | {
         "reading": "response",
+        "form": "two-chain" if two_chain else "single-chain",
+        "control": control,
         "observables": tuple(observable or []),
         "rate": rate,
     }

@@ -70,7 +70,8 @@ def tables(found: Conclusion, records: Sequence[Mapping[str, Any]]) -> list[Tabl
     if isinstance(found, Attribution):
         return [console.attribution_table(answer) for answer in records]
     if isinstance(found, Responses):
-        return [console.response_table(records)]
+        controlled = [console.control_table(records)] if found.control is not None else []
+        return [console.response_table(records), *controlled]
     if isinstance(found, Audits):
         return audit_tables(found.audit, records, found.culprits(CULPRITS))
     if isinstance(found, Development):

@@ -10,6 +10,7 @@ from creode.data.loading import load
 from creode.data.mixing import mixture
 from creode.data.preferences import load_preferences, swap_answers
 from creode.data.samples import Samples
+from creode.data.shuffling import shuffle_targets
 from creode.data.tokenizer import ByteTokenizer, as_tokenizer
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "load_demonstrations",
     "load_preferences",
     "mixture",
+    "shuffle_targets",
     "swap_answers",
 ]

@@ -58,6 +58,8 @@ class Evidence:
     # the reading
     llc: float = NAN
     llc_se: float = NAN
+    mean_loss: float = NAN  # over the draws
+    ignorance: float = NAN  # the sampled loss of a model that knows nothing
     num_parameters: float = NAN  # d, sampled weights
     descent: float = NAN  # what llc lacks because draws lie below L(w*)
     drift: float = NAN  # what unmixed flat directions can be worth in llc

@@ -282,6 +282,17 @@ def left_basin(e: Evidence) -> str | None:
     )
 
 
+def knows_nothing(e: Evidence) -> str | None:
+    """The draws do the task no better than a model that learnt nothing."""
+    if e.on != "data" or not e.mean_loss >= e.ignorance:
+        return None
+    return (
+        f"over the draws the loss is {e.mean_loss:.3g}, and a model that knows nothing has "
+        f"{e.ignorance:.3g}: they are of no model that learnt this task, so use a larger nbeta, "
+        "such as of Auto(rise=0.1)"
+    )
+
+
 def no_plateau(e: Evidence) -> str | None:
     """λ̂ depends so much on the tether that extrapolating to none means little."""
     if not e.tether_shift > MAX_TETHER_SHIFT * e.llc:
@@ -352,6 +363,7 @@ LLC_CHECKS: tuple[Check, ...] = (
     not_lowest,
     above_bound,
     left_basin,
+    knows_nothing,
     no_plateau,
     no_error,
 )

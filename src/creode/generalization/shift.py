@@ -29,9 +29,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from creode.diagnostics.excess import posterior_dataset, probe_dataset
+from creode.diagnostics.trace import SAMPLE_DIMS
 from creode.geometry import over_study
 from creode.response.covariance import Blocks
 from creode.response.factor import Factor
+from creode.response.independence import autocorrelation_time
 from creode.response.mixture import Weights, mixture_susceptibility
 from creode.response.replicates import LOSS, Observable, coefficients_of
 from creode.response.susceptibility import Draws, one_tree, with_components
@@ -185,7 +187,9 @@ def _values(trace: xr.DataArray) -> Array:
 
 def _further(phi: Array, delta: Array, nbeta: float) -> tuple[Told, Told]:
     """d₂ and d₃ with their errors, from the blocks of all chains."""
-    blocks = Blocks(*phi.shape)
+    time = autocorrelation_time(xr.DataArray(phi, dims=SAMPLE_DIMS))
+    num_chains, num_draws = phi.shape
+    blocks = Blocks(num_chains, num_draws, float(time))
 
     def means(of: Array, by: Array) -> Array:
         return blocks.products(of[..., None], by[..., None])[:, 0, 0]

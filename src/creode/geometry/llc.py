@@ -37,7 +37,9 @@ from creode.version import __version__
 ESTIMATOR = "mean: nbeta * (E[L(w)] - L(w*))"
 
 # What the verdict looks at, beside the chains.
-JUDGED = ("llc", "llc_se", "num_parameters", "locality", "locality_se", "tether_shift")
+JUDGED = (
+    "llc", "llc_se", "mean_loss", "num_parameters", "locality", "locality_se", "tether_shift",
+)  # fmt: skip
 
 TIGHTER = "tighter_excess"  # L(w) − L(w*) of chains at twice the localization
 
@@ -130,6 +132,7 @@ def _llc_of_posterior(draws: xr.DataTree, *, on: str) -> xr.Dataset:
         "nbeta": nbeta,
         "localization": float(root.attrs.get("localization", np.nan)),
         "drift": nbeta * float(chains["drift"]),
+        "ignorance": float(root.attrs.get("ignorance", np.nan)),
         "descent": nbeta * float(descent(own["excess"])) if _is_exact(root) else np.nan,
     }
     judged = verdict(gather(chains, on=on, **beside, **scalars))

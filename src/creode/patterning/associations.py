@@ -52,7 +52,9 @@ def associations(
     if found.mask.ndim > 1:
         raise ValueError("ranks are of the losses of samples; effects of tokens have none.")
     root = posterior_dataset(draws)
-    block = root["block_of_draw"].values
+    recorded = root["block_of_draw"].values
+    groups = np.array_split(np.arange(recorded.max() + 1), found.replicates.shape[1])  # as found's
+    block = np.repeat(np.arange(len(groups)), [len(some) for some in groups])[recorded]
     phi = _normalised(np.stack([_trace(root, draws, one) for one in observables.values()], 2))
     values = np.empty_like(found.replicates)
     for columns in factor.slabs(factor.find_all(None)):

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from creode.diagnostics.excess import posterior_dataset, probe_dataset
 from creode.geometry import llc
-from creode.response.replicates import Observable, replicates
+from creode.response.replicates import Observable, blocks_of, replicates
 
 Array = NDArray[np.float64]
 Units = Literal["sample", "token"]
@@ -97,6 +97,8 @@ def effects(
     on: str,
     observables: Mapping[str, Observable],
     units: Units = "sample",
+    *,
+    blocks: int | None = None,
 ) -> Effects:
     """E of the samples of a probe, or of its tokens.
 
@@ -105,6 +107,8 @@ def effects(
         on: the probe that holds the training data, or samples that stand for it.
         observables: recorded names, or combinations of them, by name.
         units: what has a weight of its own.
+        blocks: how many of each chain, as of `replicates`; the fewest that any of the observables
+            allows if not given.
 
     Raises:
         ValueError: no such probe or observable; nβ is 0; fewer than 2 replicates; a failed chain;
@@ -123,9 +127,11 @@ def effects(
             f"probe {on!r} has one loss a sample, so its tokens cannot be weighed; use "
             "units='sample'."
         )
+    if blocks is None:
+        blocks = min(blocks_of(draws, observable) for observable in observables.values())
     rows = []
     for name, observable in observables.items():
-        found = replicates(draws, on, observable)
+        found = replicates(draws, on, observable, blocks=blocks)
         chi = (found.data - found.units).where(mask, 0.0)
         if units == "sample" and "token" in chi.dims:
             chi = chi.sum("token", skipna=False)
@@ -140,7 +146,9 @@ def effects(
         rows.append(row)
     values = np.stack(rows, axis=2)
     if values.shape[0] * values.shape[1] < 2:
-        raise ValueError("one block of one chain tells no error; sample more draws or chains.")
+        raise ValueError(
+            "one independent block of one chain tells no error; sample more draws or chains."
+        )
     reading = llc(draws)
     return Effects(
         tuple(observables), values, bool(reading["ok"]), str(reading["reasons"].item()),

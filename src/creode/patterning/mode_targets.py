@@ -28,7 +28,7 @@ import xarray as xr
 
 from creode.patterning.effects import Array, Effects, Units, effects
 from creode.response.provenance import PROVENANCE
-from creode.response.replicates import LOSS, Observable
+from creode.response.replicates import LOSS, Observable, blocks_of
 from creode.response.susceptibility import Draws, one_tree
 
 Parts = dict[str, xr.DataTree]  # the draws of each component by its name
@@ -139,7 +139,7 @@ def component_effects(
         ValueError: as of `effects`, or components that were not sampled alike.
     """
     used = dict.fromkeys(c for combination in combinations.values() for c in combination)
-    found = {name: _of_component(parts[name], name, on, of, units) for name in used}
+    found = _of_components({name: parts[name] for name in used}, on, of, units)
     _check_alike(parts, found)
     stacked = np.stack([one.replicates[:, :, 0] for one in found.values()], axis=2)  # (C, b, P, N)
     a = np.array([[given.get(name, 0.0) for name in used] for given in combinations.values()])
@@ -163,11 +163,19 @@ def shared_provenance(parts: Parts, of: str) -> dict[str, Any]:
     return agreed | {"component": ", ".join(parts), "of": of}
 
 
-def _of_component(draws: xr.DataTree, name: str, on: str, of: str, units: Units) -> Effects:
+def _of_components(parts: Parts, on: str, of: str, units: Units) -> dict[str, Effects]:
+    """E of each, in as many blocks of each chain as all of them allow."""
+    blocks: dict[str, int] = {}
+    found: dict[str, Effects] = {}
+    name = ""
     try:
-        return effects(draws, on, {of: of}, units)
+        for name, draws in parts.items():
+            blocks[name] = blocks_of(draws, of)
+        for name, draws in parts.items():
+            found[name] = effects(draws, on, {of: of}, units, blocks=min(blocks.values()))
     except ValueError as error:
         raise ValueError(f"component {name!r}: {error}") from error
+    return found
 
 
 def _check_alike(parts: Parts, found: Mapping[str, Effects]) -> None:

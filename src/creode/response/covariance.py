@@ -2,13 +2,16 @@
 
 Here: chains cut into blocks; the mean product of two columns over each block; the covariance from
 all blocks, its correlation form, and their standard errors from how blocks differ.
-Not here: reading the columns (factor.py), what a covariance means (influence.py, loss_kernel.py).
-Symbols: N draws of all C chains, R blocks, x and y columns centred in each chain.
+Not here: reading the columns (factor.py), how long a block must be (independence.py), what a
+covariance means (influence.py, loss_kernel.py).
+Symbols: N draws of all C chains, R blocks, x and y columns centred in each chain, τ their
+autocorrelation time in draws.
 Cov = Σ xy/(N − C), unbiased for independent draws. About 32 blocks of all chains together give the
-error: where N draws are worth 100 independent ones, a block is three autocorrelation times, so
-blocks are nearly independent. Chains that disagree in their covariances widen the error too, since
-their blocks do. In simulation (4 × 400 draws, AR(1) weights) ± t₃₁ errors cover the truth in 0.95
-of cases at autocorrelation 0 and 0.5, and in 0.93 at 0.8.
+error, fewer where they would be too short for τ, at last one of each chain. Chains that disagree in
+their covariances widen the error too, since their blocks do. Centring in each chain leaves out a
+share of about τ/D of a covariance (factor.py); the error has that share in it, by its square, since
+at a long τ it is not small beside chance. A correlation loses it above and below, and nearly
+keeps its value.
 Source: batch means (Flegal & Jones, arXiv:0811.1729); the correlation's error by its linearisation.
 Dimensions: C chains, D draws of each, R blocks, U and V columns.
 """
@@ -21,6 +24,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from creode.response.independence import shortest_block
+
 Array = NDArray[np.float64]
 
 NUM_BLOCKS = 32  # of all chains together; the error is then known to about 1/√(2·31), an eighth
@@ -32,11 +37,14 @@ class Blocks:
 
     num_chains: int
     num_draws: int  # D, of each chain
+    time: float = 1.0  # τ, draws: 1 for independent ones, NaN where it is not known
 
     @property
     def edges(self) -> NDArray[np.int64]:
         """Where the blocks of a chain begin, and D."""
         count = max(1, min(round(NUM_BLOCKS / self.num_chains), self.num_draws // 2))
+        if shortest := shortest_block(self.time):
+            count = max(1, min(count, int(self.num_draws / shortest)))
         return np.linspace(0, self.num_draws, count + 1).round().astype(np.int64)
 
     @property
@@ -89,7 +97,7 @@ class Blocks:
         products = self.products(left_CDU, right_CDV)
         value = self.total(products)
         mean = np.tensordot(self.share, products, 1)
-        return value, self.error(products - mean)
+        return value, np.hypot(self.error(products - mean), self._left_out * value)
 
     def correlation(self, left_CDU: Array, right_CDV: Array) -> tuple[Array, Array]:
         """Corr(x_u, y_v) and its standard error, each (U, V); NaN for a column that is constant."""
@@ -102,6 +110,11 @@ class Blocks:
             value = np.tensordot(self.share, products, 1)
             tilt = (left / left_var)[:, :, None] + (right / right_var)[:, None, :]
         return value, self.error(products - value * tilt / 2)
+
+    @property
+    def _left_out(self) -> float:
+        """The share of a covariance that centring in each chain leaves out beyond 1/D, τ/D."""
+        return max(0.0, self.time - 1.0) / self.num_draws
 
     def _each(self) -> list[tuple[int, int, int]]:
         edges = self.edges.tolist()

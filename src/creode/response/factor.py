@@ -4,7 +4,8 @@ With X[d, z] = ℓ_z(w_d) − (mean of ℓ_z over the draws of d's chain), Cov(�
 constant, of rank below the number of draws. Whoever holds X (draws × units) has every entry of the
 matrix (units × units) that nobody needs to hold.
 
-Here: which units a probe has, and columns of X read from the saved traces when they are wanted.
+Here: which units a probe has, columns of X read from the saved traces when they are wanted, and how
+long the draws take to forget a unit's loss.
 Not here: covariances and their errors (covariance.py), readings (influence.py, loss_kernel.py).
 A sample's loss is the mean over its counted tokens; tokens that do not count are no units, nor are
 samples without any that count.
@@ -24,12 +25,14 @@ from numpy.typing import NDArray
 
 from creode.diagnostics.excess import probe_dataset
 from creode.diagnostics.trace import SAMPLE_DIMS
+from creode.response.independence import autocorrelation_time
 
 By = Literal["sample", "token"]
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 Unit = int | tuple[int, int]  # a sample's position in the data, or (sample, token)
 
+TIMED = 32  # units whose autocorrelation times are looked at
 BUFFER = 1 << 25  # bytes of losses in memory at a time
 
 
@@ -126,6 +129,12 @@ class Factor:
 
     def columns(self, index: Index) -> Array:
         """X at these columns, (C, D, U), float64, nats."""
+        columns = self._losses(index)
+        columns -= columns.mean(1, keepdims=True)
+        return columns
+
+    def _losses(self, index: Index) -> Array:
+        """ℓ_z at these columns, (C, D, U), float64, nats, not centred."""
         wanted = self.samples[index]
         read = np.unique(wanted)
         contiguous = len(read) and read[-1] - read[0] + 1 == len(read)
@@ -142,8 +151,16 @@ class Factor:
             columns /= mask.sum(-1)
         if self.by == "sample" and not np.array_equal(at, np.arange(len(read))):
             columns = columns[:, :, at]
-        columns -= columns.mean(1, keepdims=True)
         return columns
+
+    def autocorrelation_time(self) -> float:
+        """τ of a typical unit's loss, in draws: the mean over the first few that change.
+
+        NaN where none has an effective sample size.
+        """
+        some = self._losses(self.find_all(None)[:TIMED])
+        times = autocorrelation_time(xr.DataArray(some, dims=(*SAMPLE_DIMS, "unit")))
+        return float(times.mean())
 
     def slabs(self, index: Index) -> Iterator[Index]:
         """These columns in pieces that fit in memory, in their order."""

@@ -78,13 +78,15 @@ class Influence:
     def __init__(self, draws: xr.DataTree, query: Factor, train: Factor, kind: Kind) -> None:
         self.query, self.train, self.kind = query, train, kind
         self._draws = draws
-        self._blocks = Blocks(train.num_chains, train.num_draws)
+        time = np.fmax(query.autocorrelation_time(), train.autocorrelation_time())
+        self._blocks = Blocks(train.num_chains, train.num_draws, float(time))
         made_by = posterior_dataset(draws).attrs
         self.attrs = {
             "estimator": f"-{kind} over draws, centred in each chain",
             "query": query.probe,
             "train": train.probe,
             "blocks": self._blocks.count,
+            "autocorrelation_time": self._blocks.time,
             "creode_version": __version__,
             **{name: made_by[name] for name in PROVENANCE if name in made_by},
         }

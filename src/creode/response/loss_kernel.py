@@ -64,13 +64,15 @@ class LossKernel:
     def __init__(self, draws: xr.DataTree, factor: Factor, normalise: bool) -> None:
         self.factor, self.normalise = factor, normalise
         self._draws = draws
-        self._blocks = Blocks(factor.num_chains, factor.num_draws)
+        time = factor.autocorrelation_time()
+        self._blocks = Blocks(factor.num_chains, factor.num_draws, time)
         self._dim = "sample" if factor.by == "sample" else "unit"
         made_by = posterior_dataset(draws).attrs
         self.attrs = {
             "estimator": f"{self._kind} over draws, centred in each chain",
             "probe": factor.probe,
             "blocks": self._blocks.count,
+            "autocorrelation_time": time,
             "creode_version": __version__,
             **{name: made_by[name] for name in PROVENANCE if name in made_by},
         }

@@ -79,6 +79,6 @@ def _of_posterior(
         counted = each.where(found.units.isel(chain=0, block=0, drop=True).notnull(), 0.0)
         total = total - (found.units.fillna(0.0) * each).sum(units) + counted.sum() * found.data
     assert isinstance(total, xr.DataArray)
-    result = estimate(total).assign(verdict_of(draws))
+    result = estimate(total).assign(verdict_of(draws, observable))
     result.attrs = provenance(draws)
     return result

@@ -1,11 +1,11 @@
-"""Replicates of a posterior's covariances: one for every block of draws of every chain.
+"""Replicates of a posterior's covariances: one for every independent block of draws of every chain.
 
 Each is its block's share of its chain's covariance, centred on the chain's means, so that their
-mean is the covariance. Linear functionals of the covariances (means over units, mixtures of data,
-differences of observables, modes) are the same functionals of the replicates, and so are their
-errors.
+mean is the covariance. Blocks that a chain's memory ties together are joined (independence.py).
+Linear functionals of the covariances (means over units, mixtures of data, differences of
+observables, modes) are the same functionals of the replicates, and so are their errors.
 
-Here: replicates of Cov(φ, ℓ_z) and Cov(φ, L) from one posterior's saved draws.
+Here: replicates of Cov(φ, ℓ_z) and Cov(φ, L) from one posterior's saved draws, how many there are.
 Not here: their recording (sampling/), value and error from replicates (uncertainty.py).
 Symbols: φ the observable, ℓ_z the loss of unit z, L the mean loss of the data, n draws of a chain.
 L(w) is seen on a minibatch. Where φ is that same loss, Cov(φ, L) is Var L: it is taken from the
@@ -23,6 +23,11 @@ import numpy as np
 import xarray as xr
 
 from creode.diagnostics.excess import excess_loss, posterior_dataset, probe_dataset
+from creode.response.independence import (
+    autocorrelation_time,
+    independent_blocks,
+    join_blocks,
+)
 
 LOSS = "loss"
 Observable = str | Mapping[str, float]  # a name, or a combination of names with coefficients
@@ -35,13 +40,17 @@ class Replicates(NamedTuple):
     data: xr.DataArray  # of Cov(φ, L), (chain, block)
 
 
-def replicates(draws: xr.DataTree, on: str, observable: Observable = LOSS) -> Replicates:
+def replicates(
+    draws: xr.DataTree, on: str, observable: Observable = LOSS, *, blocks: int | None = None
+) -> Replicates:
     """Replicates of the covariances of an observable with a probe's losses and the data's.
 
     Args:
         draws: one posterior's tree, as saved.
         on: the name of a probe.
         observable: a name, or coefficients by name: {"code": 1, "prose": -1} is a difference.
+        blocks: how many of each chain, where several posteriors or observables are to have as many;
+            `blocks_of` if not given.
 
     Raises:
         ValueError: there is no such probe or observable, or the draws have no covariances.
@@ -54,7 +63,23 @@ def replicates(draws: xr.DataTree, on: str, observable: Observable = LOSS) -> Re
         {name: probe["cov"].sel(observable=name, drop=True) for name in coefficients}, coefficients
     )
     data = _combined({name: _with_data(draws, name) for name in coefficients}, coefficients)
-    return Replicates(units.where(probe["mask"]), data)
+    groups = blocks_of(draws, observable) if blocks is None else blocks
+    return Replicates(join_blocks(units, groups).where(probe["mask"]), join_blocks(data, groups))
+
+
+def blocks_of(draws: xr.DataTree, observable: Observable = LOSS) -> int:
+    """How many blocks of each chain are independent, as the memory of the observable tells.
+
+    Raises:
+        ValueError: there is no such observable.
+    """
+    root = posterior_dataset(draws)
+    coefficients = coefficients_of(draws, observable)
+    observed = root["observed"]
+    phi = _combined({name: observed.sel(observable=name) for name in coefficients}, coefficients)
+    time = float(autocorrelation_time(phi - phi.mean("draw", skipna=False)))  # as covariances are
+    recorded = int(root["block_of_draw"].max()) + 1
+    return independent_blocks(time, observed.sizes["draw"], recorded)
 
 
 def coefficients_of(draws: xr.DataTree, observable: Observable) -> dict[str, float]:

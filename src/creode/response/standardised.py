@@ -35,6 +35,8 @@ def standardise_columns(replicates: xr.DataArray) -> xr.DataArray:
 def centre_rows(chi: xr.Dataset) -> xr.Dataset:
     """chi_standard less its mean over components, with the error of that mean put in.
 
+    Degrees of freedom are those of the sum (Welch–Satterthwaite).
+
     Components are drawn independently. One whose draws failed is NaN and left out of the mean.
 
     Raises:
@@ -48,7 +50,12 @@ def centre_rows(chi: xr.Dataset) -> xr.Dataset:
     value, error_sq = chi["chi_standard"], chi["chi_standard_se"] ** 2
     count = value.notnull().sum("component")
     of_mean = error_sq.sum("component") / count**2
+    own_sq = error_sq * (1 - 2 / count)
+    # of the sum of independent parts: the component's own, and those of all in the mean
+    fourth = error_sq**2 / chi["chi_standard_dof"]
+    own, others = (1 - 1 / count) ** 4 * fourth, (fourth.sum("component") - fourth) / count**4
     return chi.assign(
         chi_standard=value - value.mean("component"),
-        chi_standard_se=(error_sq * (1 - 2 / count) + of_mean) ** 0.5,
+        chi_standard_se=(own_sq + of_mean) ** 0.5,
+        chi_standard_dof=(own_sq + of_mean) ** 2 / (own + others),
     )

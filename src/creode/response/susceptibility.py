@@ -24,10 +24,13 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from creode.diagnostics.convergence import convergence
+from creode.diagnostics.evidence import gather
 from creode.diagnostics.excess import excess_loss, posterior_dataset, probe_dataset
+from creode.diagnostics.verdict import CHAIN_CHECKS, verdict
 from creode.geometry import llc, over_study
 from creode.geometry.llc import PROVENANCE
-from creode.response.replicates import LOSS, Observable, observed_mean, replicates
+from creode.response.replicates import LOSS, Observable, blocks_of, observed_mean, replicates
 from creode.response.standardised import Standard, centre_rows, standardise_columns
 from creode.response.uncertainty import estimate, p_value
 from creode.version import __version__
@@ -36,9 +39,14 @@ Form = Literal["single-chain", "two-chain"]
 By = Literal["token", "sample", "dataset"]
 Draws = xr.DataTree | dict[str, xr.DataTree]
 UNITS = ("sample", "token")
+WHOLE = "full"  # the component that is the whole model
+NO_ERROR = (
+    "one chain that forgets so slowly is a single block, whose error cannot be told: run at least "
+    "2 chains, or keep more steps between draws"
+)
 
 
-def susceptibility(
+def susceptibility(  # noqa: PLR0913 - beyond the contract's first, each a choice of its own
     draws: Draws,
     *,
     on: str | Sequence[str] | None = None,
@@ -48,6 +56,7 @@ def susceptibility(
     by: By | None = None,
     standardise: Standard = "none",
     keep_replicates: bool = False,
+    control: bool = False,
 ) -> xr.Dataset:
     """χ of every component to every unit of the probes, with its standard error.
 
@@ -56,25 +65,31 @@ def susceptibility(
         on: names of probes; all of them if not given.
         observable: φ: "loss", another recorded observable, or coefficients of several.
         form: "single-chain", or "two-chain" with `unrestricted`.
-        unrestricted: for the two-chain form, draws of the full posterior with the same probes.
+        unrestricted: for the two-chain form, draws of the full posterior with the same probes; or a
+            study's tree that has those of the component "full" at every checkpoint. Their verdict
+            is part of that of the result.
         by: what a unit is; the finest that the losses have if not given. A sample is the mean over
             its tokens, a data set the mean over the units of a probe.
         standardise: "columns", each component less its mean over all units and divided by its
             standard deviation over them; "both", rows then centred over components, too. Units are
             the finest, of all probes in `on`, whatever `by` is.
         keep_replicates: return also chi_replicates (…, chain, block), for errors of further
-            linear functionals.
+            linear functionals: of every component as many as the one of fewest allows.
+        control: the draws are of a control, as with targets permuted, and need not be around a
+            minimum of their loss: the verdict is on their chains alone.
 
     Returns:
         chi, chi_se, chi_dof (component, …): nats² (of φ and a loss), by sample[, token], or by
             probe for data sets; units that do not count are NaN. Several probes lie after each
-            other along sample, told apart by the coordinate probe. The error is that of blocks of
-            draws or between chains, see `uncertainty.estimate`; for the two-chain form between
-            chains.
+            other along sample, told apart by the coordinate probe. The error is that of independent
+            blocks of draws or between chains, see `uncertainty.estimate`; for the two-chain form
+            between chains. chi_dof are its degrees of freedom: draws that forget slowly have few,
+            and one chain of them has no error, which `reasons` then say.
         z, p: chi/chi_se, and its two-sided p value for each entry alone (`significant` for many).
         chi_standard, chi_standard_se, chi_standard_dof, p_standard: standardised, if asked for;
             errors take scales as known.
-        ok, reasons, ess, rhat (component,): the verdict on the draws, as of `llc`.
+        ok, reasons, ess, rhat (component,): the verdict on the draws, as of `llc`, and whether
+            there is an error.
 
         A failed chain makes its component NaN. A dimension checkpoint comes first where there are
         several. Where L is of a probe standing for the data (attribute loss_from), the error does
@@ -102,10 +117,11 @@ def susceptibility(
         _of_posterior,
         names=names,
         observable=observable,
-        unrestricted=unrestricted,
+        whole_model={} if unrestricted is None else _by_checkpoint(unrestricted),
         by=by,
         standardised=standardise != "none",
-        keep_replicates=keep_replicates,
+        control=control,
+        kept_blocks=_fewest_blocks(tree, observable) if keep_replicates else None,
     )
     joined = with_components(over_study(tree, reading))
     if standardise == "both":
@@ -175,10 +191,27 @@ def with_components(joined: xr.Dataset) -> xr.Dataset:
     return joined
 
 
-def verdict_of(draws: xr.DataTree) -> dict[str, xr.DataArray]:
-    """Whether the draws can be trusted, as of their learning coefficient."""
-    reading = llc(draws)
-    return {name: reading[name] for name in ("ok", "reasons", "ess", "rhat")}
+def verdict_of(
+    draws: xr.DataTree, observable: Observable, *, control: bool = False
+) -> dict[str, xr.DataArray]:
+    """Whether the draws can be trusted, as of their learning coefficient, and tell an error.
+
+    control: of their chains alone.
+    """
+    reading = _chains(draws) if control else llc(draws)
+    found = {name: reading[name] for name in ("ok", "reasons", "ess", "rhat")}
+    if posterior_dataset(draws).sizes["chain"] > 1 or blocks_of(draws, observable) > 1:
+        return found
+    said = [text for text in (str(reading["reasons"].item()), NO_ERROR) if text]
+    return found | {"ok": xr.DataArray(False), "reasons": xr.DataArray("; ".join(said))}
+
+
+def _chains(draws: xr.DataTree) -> xr.Dataset:
+    """The verdict on chains, whatever their loss is at w*."""
+    chains = convergence(draws, excess_loss(draws)["excess"])
+    nbeta = float(posterior_dataset(draws).attrs["nbeta"])
+    judged = verdict(gather(chains, nbeta=nbeta), CHAIN_CHECKS, ())
+    return chains[["ess", "rhat"]].assign(ok=judged.ok, reasons=judged.reasons)
 
 
 def provenance(draws: xr.DataTree) -> dict[str, object]:
@@ -192,18 +225,16 @@ def _of_posterior(
     *,
     names: Sequence[str],
     observable: Observable,
-    unrestricted: xr.DataTree | None,
+    whole_model: Mapping[int | None, xr.DataTree],
     by: By | None,
     standardised: bool,
-    keep_replicates: bool,
+    control: bool,
+    kept_blocks: int | None,
 ) -> xr.Dataset:
     """χ of one posterior to the units of the probes."""
-    parts = {}
-    for name in names:
-        found = replicates(draws, name, observable)
-        parts[name] = -(found.units - found.data)
-    whole = joined_units(parts)
+    whole = _replicates(draws, names, observable, None)
     spread = None
+    unrestricted = _at_checkpoint(whole_model, draws)
     if unrestricted is not None:
         shifts = {name: _two_chain_shift(draws, unrestricted, name, observable) for name in names}
         spread = joined_units({name: shift for name, (_, shift) in shifts.items()})
@@ -213,18 +244,88 @@ def _of_posterior(
     if by == "token" and finest == "sample":
         raise ValueError("the losses are one a sample; use by='sample' or by='dataset'.")
     level: By = by or finest
-    reduced = _reduced(whole, level)
-    result = estimate(reduced)
+    result = estimate(_reduced(whole, level))
     if spread is not None:
         result = _with_spread(result, _reduced(spread, level))
     if standardised:
         standard = _reduced(standardise_columns(whole), level)
         result = result.merge(estimate(standard, "chi_standard"))
-    if keep_replicates:
-        result["chi_replicates"] = reduced.astype("float32").transpose(..., "chain", "block")
-    result = result.assign(verdict_of(draws))
+    if kept_blocks is not None:
+        kept = whole
+        if unrestricted is None:
+            kept = _replicates(draws, names, observable, kept_blocks)
+        few = _reduced(kept, level).astype("float32")
+        result["chi_replicates"] = few.transpose(..., "chain", "block")
+    result = result.assign(verdict_of(draws, observable, control=control))
+    if unrestricted is not None:
+        result = _doubted(result, _chains(unrestricted) if control else llc(unrestricted))
     result.attrs = provenance(draws) | {"by": level}
     return result
+
+
+def _replicates(
+    draws: xr.DataTree, names: Sequence[str], observable: Observable, blocks: int | None
+) -> xr.DataArray:
+    """Replicates of χ to the units of all probes."""
+    parts = {}
+    for name in names:
+        found = replicates(draws, name, observable, blocks=blocks)
+        parts[name] = -(found.units - found.data)
+    return joined_units(parts)
+
+
+def _by_checkpoint(unrestricted: xr.DataTree) -> dict[int | None, xr.DataTree]:
+    """The draws of the whole model by checkpoint; one posterior's serve every checkpoint.
+
+    Raises:
+        TypeError: not a DataTree.
+        ValueError: a study's tree without the component "full", or with two of a checkpoint.
+    """
+    if not isinstance(unrestricted, xr.DataTree):
+        raise TypeError(f"unrestricted must be a DataTree, got {type(unrestricted).__name__}.")
+    if "distance_sq" in unrestricted.data_vars:
+        return {None: unrestricted}
+    found: dict[int | None, xr.DataTree] = {}
+    for node in unrestricted.subtree:
+        if "distance_sq" not in node.data_vars or node.attrs.get("component") != WHOLE:
+            continue
+        step = node.attrs.get("checkpoint")
+        if step in found:
+            raise ValueError(f"the unrestricted draws have two posteriors of checkpoint {step}.")
+        found[step] = node
+    if not found:
+        raise ValueError(f"the unrestricted draws have no posterior of the component {WHOLE!r}.")
+    return found
+
+
+def _at_checkpoint(
+    whole_model: Mapping[int | None, xr.DataTree], draws: xr.DataTree
+) -> xr.DataTree | None:
+    if not whole_model:
+        return None
+    step = draws.attrs.get("checkpoint")
+    found = whole_model.get(step, whole_model.get(None))
+    if found is None:
+        raise ValueError(
+            f"there are no unrestricted draws of checkpoint {step}; known: {[*whole_model]}."
+        )
+    return found
+
+
+def _doubted(result: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+    """The verdict on the full posterior's draws put in."""
+    why = str(other["reasons"].item())
+    said = [str(result["reasons"].item())] + [f"the whole model: {why}"] * bool(why)
+    return result.assign(
+        ok=result["ok"] & other["ok"],
+        reasons=xr.DataArray("; ".join(text for text in said if text)),
+    )
+
+
+def _fewest_blocks(tree: xr.DataTree, observable: Observable) -> int:
+    """As many blocks of each chain as every posterior allows."""
+    each = over_study(tree, lambda draws: xr.Dataset({"blocks": blocks_of(draws, observable)}))
+    return int(each["blocks"].min())
 
 
 def joined_units(parts: Mapping[str, xr.DataArray]) -> xr.DataArray:

@@ -1,8 +1,9 @@
 """A value and its standard error from replicates over chains and blocks of draws.
 
-Blocks know of autocorrelation as long as they are a few autocorrelation times long; chains know of
-whatever keeps chains apart, but they are few. The error is that of all blocks together, unless
-chains differ by more than their blocks let expect (an F test): then it is that between chains.
+Blocks know of autocorrelation as long as they are several autocorrelation times long, as they are
+made (independence.py); chains know of whatever keeps chains apart, but they are few. The error is
+that of all blocks together, unless chains differ by more than their blocks let expect (an F test):
+then it is that between chains.
 
 Here: mean, standard error and degrees of freedom; two-sided p values.
 Not here: replicates (replicates.py), many tests at once (discoveries.py).

@@ -6,6 +6,7 @@ Not here: how they are found (calibration.py, pilot.py).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,11 +23,16 @@ class Auto:
     budget is spent; the draws' attribute `ended_by` says which. With `extrapolate`, part of the
     budget goes to chains at twice the localization, where that is "auto", and `creode.llc`
     extrapolates to none.
+
+    With `rise` nβ and γ are such that over the draws the loss lies that much above L(w*): for
+    responses of models that fit their data, which a wider posterior forgets, and of which a
+    narrower one tells little. λ̂ is then that of one scale, and not extrapolated.
     """
 
     budget: int = 20_000  # gradient evaluations of a chain, a fifth of them set aside for the pilot
     extrapolate: bool = True
     relative_error: float | None = None  # Monte Carlo error over λ̂ at which chains may end early
+    rise: float | None = None  # nats, E[L(w)] − L(w*)
 
     name: ClassVar[str] = "auto"
 
@@ -43,4 +49,10 @@ class Auto:
             raise ValueError(
                 f"sampler 'auto': relative_error must be between 0 and 1, got {error!r}; 0.02 asks "
                 "for a standard error of 2 % of llc."
+            )
+        rise = self.rise
+        if rise is not None and not (isinstance(rise, (int, float)) and 0 < rise < math.inf):
+            raise ValueError(
+                f"sampler 'auto': rise must be a number of nats above 0, got {rise!r}; 0.1 is "
+                "usual."
             )

@@ -31,6 +31,11 @@ curvature at weights that the tether lets the chain reach, h is h*, and nβ rise
 from one round to the next. Where all data makes a gradient and it is 0 (STATIONARY), WBIC's limit
 is left out.
 
+With a `rise` asked for, nβ is λ/rise, λ the nβ E[L − L(w*)] that chains show (of d weights √d
+before there are any), and γ is h nβ/κ. κ is as above, but from RISEN_RELAXATIONS and RISEN_HEAT,
+and within LEAST and MOST: responses need what moves the loss to mix, and flat directions less. A
+round agrees that saw the rise within a factor NEAR of what was asked.
+
 Here: the rule in words, its shares and limits, what it comes to.
 Not here: finding out what the rule needs to know (pilot.py), the run (automatic.py).
 Sources: WBIC, Watanabe 2013 (arXiv:1208.6338); n_eff after Takeuchi's information criterion; heat
@@ -54,13 +59,18 @@ RELATIVE_STEP = 1.1  # s, of the 2 at which a quadratic becomes unstable
 USUAL_STEP: float = RELATIVE_STEP * SHARE / MARGIN**0.5  # after burn-in
 STEP_COST = 1.2  # gradients: 1 + 1/EVERY, and parts
 RELAXATIONS = 85.0  # R, with exact gradients
+RISEN_RELAXATIONS = 20.0  # R, where the loss is to rise by what was asked
 NOISY_RELAXATIONS = 8.0  # R, where the friction that noise needs sets the pace
 DAMPING = 2.0  # friction over √γ, critical for the tether
 HEAT = 0.08  # of the stiffest directions, above temperature 1
+RISEN_HEAT = 0.8  # of those, where the loss is to rise by what was asked
 PILOT_SHARE = 0.2  # of the budget
 TIGHTER_SHARE = 0.33  # of what the pilot leaves, if λ̂ is to be extrapolated
+LEAST, MOST = 10.0, 300.0  # κ, where the loss is to rise by what was asked
+NEAR = 1.5  # as near as one look at the chains tells their rise
 BURNIN_SHARE = 0.25
 MOST_DRAWS = 400
+MOST_RISEN_DRAWS = 100  # each with every sample's loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +90,7 @@ class Lengths:
         tighter = int(left * TIGHTER_SHARE) if auto.extrapolate and accompanied else 0
         burnin, tighter_burnin = (int(steps * BURNIN_SHARE) for steps in (left - tighter, tighter))
         kept = left - tighter - burnin
-        steps_per_draw = math.ceil(kept / MOST_DRAWS)
+        steps_per_draw = math.ceil(kept / (MOST_DRAWS if auto.rise is None else MOST_RISEN_DRAWS))
         return cls(
             burnin=burnin,
             draws=kept // steps_per_draw,

@@ -25,7 +25,7 @@ from creode.sampling.comoments import ends_block, num_blocks
 from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Coordinates, Kernel, Overdamped, Target, Thermostat, dot
 from creode.sampling.observables import LOSS, Observable
-from creode.sampling.prefix import Prefix
+from creode.sampling.prefix import Prefix, Rows
 from creode.sampling.probes import DATA_PROBE, Baseline, Probe
 from creode.sampling.randomness import Minibatches, Noise, stream_seed
 from creode.sampling.recorder import Recorder, mean_loss
@@ -62,6 +62,7 @@ class Problem:
     probes: Sequence[Probe]
     observables: Sequence[Observable] = ()  # beside the loss
     prefix: Prefix | None = None  # what probes skip
+    rows: Rows | None = None  # what steps skip; `data` is then theirs
     pass_size: int = 1  # samples of a probe that are scored at once
     unit: tuple[str, ...] = ()  # names the unit of work in the seeds
 

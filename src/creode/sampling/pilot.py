@@ -30,10 +30,15 @@ from creode.sampling.borrow import borrowed
 from creode.sampling.calibration import (
     DAMPING,
     HEAT,
+    LEAST,
+    MOST,
+    NEAR,
     NOISY_RELAXATIONS,
     PILOT_SHARE,
     RELATIVE_STEP,
     RELAXATIONS,
+    RISEN_HEAT,
+    RISEN_RELAXATIONS,
     USUAL_STEP,
     Calibration,
     Lengths,
@@ -109,7 +114,10 @@ class _Pilot:
         flat: FlatWeights,
     ) -> None:
         self._posterior, self._budget, self._schedule = posterior, auto.budget, schedule
-        self._lengths = Lengths.of(auto, accompanied=posterior.localization == "auto")
+        self._rise = _rise(auto, posterior)
+        self._heat = HEAT if self._rise is None else RISEN_HEAT
+        free = posterior.localization == "auto" and self._rise is None
+        self._lengths = Lengths.of(auto, accompanied=free)
         self._steps_left = self._lengths.num_steps
         self._block, self._flat = block, flat
         self._anchor = torch.cat(flat.anchor(0, flat.size))
@@ -118,7 +126,7 @@ class _Pilot:
         self._landscape = Landscape(block, data, schedule.batch_size, seed)
         self._given_nbeta = _given(posterior.nbeta)
         given_gamma = _given(posterior.localization)
-        self._gamma_is_free = given_gamma is None
+        self._gamma_is_free = free
         self._gamma = natural_localization(flat) if given_gamma is None else given_gamma
         if self._gamma == 0 and self._given_nbeta is None:
             raise ValueError(
@@ -128,6 +136,7 @@ class _Pilot:
         self._steps = 0
         self._noise = 0.0
         self._nbeta: float | None = None
+        self._dimension = float(flat.size**0.5)  # λ, where a rise is asked for
         at_anchor = self._landscape.local()
         self._anchor_loss = float(at_anchor.loss.mean())
         small = max(min(schedule.batch_size, len(data) // 4), 1)
@@ -163,7 +172,7 @@ class _Pilot:
             self._tighten(RAISE_GAMMA**2 if far else RAISE_GAMMA)
             return
         self._curvature = max(curvature, self._curvature if self.agreed else 0.0)
-        self.agreed += 1
+        self.agreed = self.agreed + 1 if self._rose(seen) else 1
         if seen.signal > 0:
             self._noise = seen.noise / seen.signal
             self._traces.append(nbeta * seen.signal)
@@ -223,6 +232,7 @@ class _Pilot:
     def _fail(self) -> None:
         """Chains were lost: from w* again with half the step, or closer to it if that was tried."""
         self.agreed = 0
+        self._dimension *= RAISE_GAMMA
         if self._gamma_is_free and self._relative_step < RELATIVE_STEP:
             self._tighten()
             return
@@ -233,23 +243,51 @@ class _Pilot:
         self._restart()
 
     def _settings(self) -> tuple[float, BAOAB]:
+        nbeta = self._nbeta = self._strength()
         gamma, h = self._gamma, self._curvature
-        nbeta = self._given_nbeta
-        if nbeta is None:
-            nbeta = min(self._limits().values())
-            if self._is_flat and self._nbeta is not None:
-                nbeta = min(nbeta, RAISE * self._nbeta)
-        self._nbeta = nbeta
         stiffest = (nbeta * h + gamma) ** 0.5
         longest = self._relative_step / (nbeta * self._first + gamma) ** 0.5
         softest = max(gamma**0.5, stiffest / self._stiffness**0.5)  # that can be mixed
-        friction = max(DAMPING * softest, USUAL_STEP * self._noise * stiffest / (2 * HEAT))
+        friction = max(DAMPING * softest, USUAL_STEP * self._noise * stiffest / (2 * self._heat))
         return nbeta, BAOAB(step_size=longest, friction=friction, relative_step=self._relative_step)
+
+    def _strength(self) -> float:
+        """nβ; where a rise is asked for γ follows it."""
+        if self._rise is not None:
+            nbeta: float = self._dimension / self._rise
+            stiffness = max(min(self._stiffness, self._noisy, MOST), LEAST)
+            self._gamma = nbeta * self._resolved / stiffness
+            return nbeta
+        if self._given_nbeta is not None:
+            return self._given_nbeta
+        nbeta = min(self._limits().values())
+        if self._is_flat and self._nbeta is not None:
+            nbeta = min(nbeta, RAISE * self._nbeta)
+        return nbeta
+
+    def _rose(self, seen: Local) -> bool:
+        """Whether the loss rose as far as asked for; if not, how far λ lets it is believed anew."""
+        if self._rise is None:
+            return True
+        before = self._dimension
+        assert self._nbeta is not None
+        shown = self._nbeta * (float(seen.loss.mean()) - self._anchor_loss)
+        believed = min(max(shown, before / RAISE), before * RAISE)
+        self._dimension = (believed * before) ** 0.5 if self.agreed else believed
+        return bool(1 / NEAR < shown / before < NEAR)
 
     @property
     def _stiffness(self) -> float:
         """κ, the most that can be mixed with exact gradients."""
-        return float((self._steps_left / RELAXATIONS) ** 2)
+        relaxations = RELAXATIONS if self._rise is None else RISEN_RELAXATIONS
+        return float((self._steps_left / relaxations) ** 2)
+
+    @property
+    def _noisy(self) -> float:
+        """κ, the most that can be mixed at the friction that noise needs."""
+        if not self._noise:
+            return math.inf
+        return 2 * self._steps_left * self._heat / (NOISY_RELAXATIONS * self._noise)
 
     @property
     def _resolved(self) -> float:
@@ -281,11 +319,12 @@ class _Pilot:
             "the information in the data": self._most_informed,
         }
         if self._noise:
-            noisy = 2 * self._steps_left * HEAT / (NOISY_RELAXATIONS * self._noise)
-            limits["the noise of minibatch gradients"] = noisy * self._gamma / self._resolved
+            limits["the noise of minibatch gradients"] = self._noisy * self._gamma / self._resolved
         return limits
 
     def _limit(self) -> str | None:
+        if self._rise is not None:
+            return "the rise of the loss that was asked for"
         limits = self._limits()
         return None if self._given_nbeta is not None else min(limits, key=limits.__getitem__)
 
@@ -310,7 +349,7 @@ class _Pilot:
 
     def _noise_nearby(self) -> float:
         """ρ as far from w* as the stiffest weights of a chain would be, before there is one."""
-        nbeta = self._given_nbeta or min(self._limits().values())
+        nbeta = self._strength()
         self._displace((nbeta * self._curvature + self._gamma) ** -0.5)
         seen = self._landscape.local()
         self._restart()
@@ -367,6 +406,17 @@ def natural_localization(flat: FlatWeights) -> float:
             total += part.size * math.exp(digamma(part.anchor[0].numel() / 2))
             size += part.size
     return total / size if size else math.exp(digamma(0.5))
+
+
+def _rise(auto: Auto, posterior: LocalPosterior) -> float | None:
+    """The rise asked for, for which nβ and γ must be free."""
+    if auto.rise is not None and (posterior.nbeta, posterior.localization) != ("auto", "auto"):
+        raise ValueError(
+            f"sampler 'auto': rise={auto.rise} chooses nbeta and localization, got "
+            f"nbeta={posterior.nbeta!r} and localization={posterior.localization!r}; leave both "
+            '"auto", or rise out.'
+        )
+    return auto.rise
 
 
 def _given(value: float | str) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -33,7 +34,7 @@ from creode.sampling.kernel import Kernel, Target
 from creode.sampling.memory import check_memory
 from creode.sampling.observables import WeightFunction, at_anchor, describe_observables
 from creode.sampling.passes import pass_size
-from creode.sampling.prefix import frozen_prefix
+from creode.sampling.prefix import cached_rows, frozen_prefix, pays
 from creode.sampling.probes import (
     DATA_PROBE,
     Probe,
@@ -61,6 +62,7 @@ class Plan:
     execution: Execution = field(default_factory=Execution)
     most_halvings: int = 0  # of the step size, when a block of chains loses one of them
     limits: Limits = field(default_factory=Limits)  # where chains end before their last draw
+    rows: bool | None = None  # the frozen prefix of the data's rows is kept; None: if it pays
     pairs: bool | None = None  # minibatches compared with themselves at w*; None: if affordable
 
     def record(self) -> dict[str, Any]:
@@ -175,7 +177,8 @@ def _run_block(
         else None
     )
     with borrowed(posterior.model):
-        block = make_block(posterior, flat, plan.execution, mode=mode, chains=len(chains))
+        shown = posterior if problem.rows is None else replace(posterior, task=problem.rows.task)
+        block = make_block(shown, flat, plan.execution, mode=mode, chains=len(chains))
         if of_all is not None:
             block = ControlledBlock(block, torch.cat(flat.anchor(0, flat.size)), of_all)
         engine = Engine(problem, block, flat, chains)
@@ -253,11 +256,20 @@ def prepare(
             )
             for name, samples in named.items()
         ]
+        again = pays(schedule, len(data)) if plan.rows is None else plan.rows
+        rows = (
+            cached_rows(
+                model, task, posterior.selection(), data, size, plan.execution.forward_dtype
+            )
+            if again
+            else None
+        )
         return Problem(
             target=Target.of(posterior),
             kernel=plan.kernel,
             schedule=schedule,
-            data=data,
+            data=data if rows is None else rows.data,
+            rows=rows,
             baseline=baseline(model, task, data, size) if pairs else None,
             probes=scored,
             observables=at_anchor(observables or {}, scored, model),
@@ -340,6 +352,7 @@ def _attrs(
         "batch_size": schedule.batch_size,
         "component": component if isinstance(component, str) else "masks",
         "layers_skipped": 0 if problem.prefix is None else problem.prefix.depth,
+        "layers_cached": 0 if problem.rows is None else problem.rows.depth,
         "loss_from": "probe" if problem.baseline is None else "minibatch",
         "sampler": json.dumps(record["sampler"], sort_keys=True),
         "steps_per_draw": schedule.steps_per_draw,
@@ -347,6 +360,7 @@ def _attrs(
         "gradient_evaluations": schedule.gradient_evaluations(len(problem.data)),
         "seed": schedule.seed,
         "creode_version": __version__,
+        "ignorance": float(getattr(posterior.task, "ignorance", math.nan)),
         "model_fingerprint": model_fingerprint(posterior.model),
-        "data_fingerprint": problem.data.fingerprint(),
+        "data_fingerprint": posterior.data.fingerprint(),
     }

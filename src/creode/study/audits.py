@@ -18,6 +18,7 @@ import xarray as xr
 
 from creode.auditing import Audit, audit
 from creode.geometry import llc
+from creode.sampling import Auto
 from creode.store import Store
 from creode.study.conclusion import Conclusion, finite
 from creode.study.config import StudyConfig
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 TRAIN = "train"  # the probe that holds the post-training data
 WANTED = "wanted-"  # begins the names of probes of behaviours' wanted answers
 WHOLE = "full"
+RISE = 0.1  # nats, of the loss over draws; what was not fitted by more is forgotten there
+BUDGET = 10_000  # gradient evaluations of a chain, with RISE
 SAMPLES_FILE, CULPRITS_FILE = "audit_samples.zarr", "culprits.parquet"
 TABLES = ("groups", "shifts", "modes", "parts", "llc")  # each kept as audit_<name>.zarr
 NUMBERS = ("association", "association_se", "z", "p", "effect", "effect_se")  # of a sample
@@ -41,7 +44,7 @@ LEVEL = (
 
 
 def audit_study(study: Mapping[str, Any], asked: Mapping[str, Any]) -> StudyConfig:
-    """The study of an audit.
+    """The study of an audit; where nothing is said of the draws, they raise the loss by RISE.
 
     Args:
         study: the fields of a `StudyConfig`; its data are the post-training data.
@@ -58,6 +61,10 @@ def audit_study(study: Mapping[str, Any], asked: Mapping[str, Any]) -> StudyConf
         "probes": {TRAIN: fields["data"], **wanted},
     }
     fields["schedule"] = {**fields.get("schedule", {}), "traces": (TRAIN,)}
+    free = all(fields.get(name, "auto") == "auto" for name in ("nbeta", "localization"))
+    sampler = dict(fields.get("sampler", {}))
+    if free and sampler.get("name", Auto.name) == Auto.name:
+        fields["sampler"] = {"name": Auto.name, "rise": RISE, "budget": BUDGET} | sampler
     components = fields.get("components", (WHOLE,))
     fields["components"] = tuple(dict.fromkeys((WHOLE, *components)))
     return StudyConfig.model_validate(fields)

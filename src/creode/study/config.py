@@ -7,18 +7,26 @@ Not here: running it (run.py), what is concluded (readings.py).
 from __future__ import annotations
 
 import math
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from creode import tasks
-from creode.data import Samples, load, load_behaviour, load_demonstrations, load_preferences
+from creode.data import (
+    Samples,
+    load,
+    load_behaviour,
+    load_demonstrations,
+    load_preferences,
+    shuffle_targets,
+)
 from creode.data.behaviours import load_wanted
 from creode.development import FEWEST, Checkpoint, is_hub_id, list_checkpoints
 from creode.models import load_model
 from creode.response.influence import Kind
+from creode.response.susceptibility import WHOLE, Form
 from creode.sampling import KERNELS, Auto, Execution, Kernel, Plan, Schedule
 from creode.sampling.observables import as_observables
 from creode.study.model_path import holds_checkpoints, own_tokenizer
@@ -31,7 +39,9 @@ TASKS: dict[str, type[Any]] = {
     "dpo": tasks.DPO,
     "reward": tasks.RewardModel,
 }
-Form = Literal["text", "demonstrations", "preferences", "behaviour", "wanted"]
+Control = Literal["prior", "shuffled"]  # the loss switched off (nβ = 0), or targets permuted
+CONTROL_SEED = 1_000_003  # added to the seed, so that the control's chains are others
+Layout = Literal["text", "demonstrations", "preferences", "behaviour", "wanted"]
 FORMS = {"sft": "demonstrations", "dpo": "preferences", "reward": "preferences"}  # "text" else
 TRAIN, QUERY = "train", "query"  # the probes whose full traces influences are of
 
@@ -53,7 +63,7 @@ class DataConfig(Strict):
     """Where samples come from and how they become tokens; arguments of the loaders of `data`."""
 
     source: str
-    form: Form | None = None  # None: as the task asks
+    form: Layout | None = None  # None: as the task asks
     split: str = "train"
     text: str | None = "text"
     principle: str | None = None  # column that becomes the domain of demonstrations or preferences
@@ -61,9 +71,14 @@ class DataConfig(Strict):
     length: int = 128
     packing: Literal["pack", "truncate", "pad"] = "pack"  # of text
     limit: int | None = None
+    shuffled: bool = False  # targets permuted, as a control
 
     def load(self, model: Path | str, form: str = "text") -> Samples:
         """The samples; the tokenizer is the model's own unless one is named."""
+        samples = self._ordered(model, form)
+        return shuffle_targets(samples) if self.shuffled else samples
+
+    def _ordered(self, model: Path | str, form: str) -> Samples:
         common: dict[str, Any] = {
             "split": self.split, "tokenizer": self.tokenizer or own_tokenizer(model),
             "length": self.length, "limit": self.limit,
@@ -168,6 +183,8 @@ class StudyConfig(Strict):
         "llc"  # what is concluded from the draws
     )
     audit: AuditConfig | None = None  # of reading "audit"
+    form: Form = "single-chain"  # of susceptibilities, of reading "response"
+    control: Control | None = None  # of reading "response": what is sampled again without a signal
     observables: Names = ()  # probes whose mean loss is observed beside the loss of the data
     measures: Annotated[  # of the whole model at every checkpoint, beside its draws
         tuple[Literal["weight_norm", "hessian", "outputs"], ...], BeforeValidator(_as_tuple)
@@ -201,6 +218,17 @@ class StudyConfig(Strict):
         as_observables(self.observables, self.probes)
         if self.reading == "response" and not self.probes:
             raise ValueError("a response needs data to respond to; give probes.")
+        if self.form == "two-chain" and self.reading != "response":
+            raise ValueError("form is of susceptibilities, of reading 'response'.")
+        if self.control is not None and self.reading != "response":
+            raise ValueError("a control is of susceptibilities, of reading 'response'.")
+        if self.control == "prior" and self.nbeta == 0:
+            raise ValueError("nbeta is 0: this is the control 'prior' itself; leave control out.")
+        if self.form == "two-chain" and WHOLE in (*self.components, *self.final_components):
+            raise ValueError(
+                f"the two-chain form compares parts with the whole model; name parts (as heads) as "
+                f"components, and not {WHOLE!r}, which is sampled besides."
+            )
         for name in ("measures", "metrics", "influence", "runs"):
             if getattr(self, name) and self.reading != "development":
                 verb = "is" if name == "influence" else "are"
@@ -236,6 +264,16 @@ class StudyConfig(Strict):
                 "reference, and give none with other tasks."
             )
         return self
+
+    def as_control(self) -> Self:
+        """The study that samples this one's control, with chains of its own."""
+        seed = self.schedule.seed + CONTROL_SEED
+        changes: dict[str, Any] = {"control": None, "schedule": replace(self.schedule, seed=seed)}
+        if self.control == "prior":
+            changes["nbeta"] = 0.0
+        else:
+            changes["data"] = self.data.model_copy(update={"shuffled": True})
+        return self.model_copy(update=changes)
 
     @property
     def every_probe(self) -> dict[str, DataConfig]:

@@ -1,6 +1,6 @@
 """What a study will cost, before it runs: units of work, time, memory and disk.
 
-A few real steps and draws of the component that stages are of, and of the last one, are run on this
+A few real steps and draws of the component that stages are of, and of a few others, are run on this
 machine, with the study's model, data, probes and way to compute, and scaled up; so is what is
 measured of checkpoints.
 
@@ -14,10 +14,12 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
 import xarray as xr
 
 from creode.data import Samples
@@ -26,6 +28,7 @@ from creode.sampling import BAOAB, Auto, Plan, Schedule, run_posterior
 from creode.sampling.calibration import PILOT_SHARE, STEP_COST, Lengths
 from creode.sampling.choice import ResolvedMode
 from creode.sampling.observables import WeightFunction
+from creode.sampling.prefix import pays
 from creode.sampling.probes import as_probes, pairs_with_minibatches
 from creode.sampling.unit import decide_mode
 from creode.store.units import serialise
@@ -37,6 +40,7 @@ from creode.study.run import list_units, load_study_model, subject_of
 from creode.study.traced import check_pairs, recorded
 
 TRIAL_BURNIN, TRIAL_DRAWS, TRIAL_STEPS_PER_DRAW = 4, 5, 3  # five blocks of draws, as in a run
+TRIED = 3  # components that are tried, besides the subject
 SCALAR_BYTES = 8
 TRACE_COPIES = 3  # of full traces in memory: recorded, in the unit's tree, as files
 
@@ -88,15 +92,14 @@ def plan_study(study: StudyConfig) -> Cost:
     check_pairs(study, probes)
     observables = observables_of(study, probes, margins_of(study, source))
     units = list_units(study, series, model)
+    runs = 1 if study.control is None else 2  # the control is as many units again
     kernel, schedule = plan.kernel, plan.schedule.fitted_to(data)
     automatic = isinstance(kernel, Auto)
     if isinstance(kernel, Auto):
         schedule = _chosen(kernel, schedule, accompanied=study.localization == "auto")
         kernel = BAOAB(step_size=1e-9, friction=1.0)  # costs what any step of it costs
     subject = subject_of(unit.component for unit in units if unit.checkpoint is series[0])
-    counts = {subject: sum(unit.component == subject for unit in units)}
-    others = [unit.component for unit in units if unit.component != subject]
-    counts |= {others[-1]: len(others)} if others else {}
+    counts = _stand_ins([unit.component for unit in units], subject)
     whole = LocalPosterior(
         model, task, data,
         nbeta=1.0 if study.nbeta == "auto" else study.nbeta,
@@ -125,21 +128,37 @@ def plan_study(study: StudyConfig) -> Cost:
     gradients = schedule.chains * schedule.gradient_evaluations(len(data)) * schedule.batch_size
     traces = max(trial.trace_bytes for trial in trials.values())
     return Cost(
-        units=len(units),
+        units=runs * len(units),
         chains=schedule.chains,
         steps=schedule.num_steps,
         draws=schedule.draws,
         mode=trials[subject].mode,
         seconds_per_step=step,
         seconds_per_draw=mean("draw"),
-        gradients=len(units) * gradients + beside.gradients,
-        forwards=forwards + beside.forwards,
+        gradients=runs * len(units) * gradients + beside.gradients,
+        forwards=runs * forwards + beside.forwards,
         measuring_seconds=beside.seconds,
-        seconds=len(units) * each + pilot + beside.seconds,
+        seconds=runs * len(units) * each + pilot + beside.seconds,
         memory_bytes=peak_bytes() + max(TRACE_COPIES * traces, beside.memory_bytes),
-        disk_bytes=round(len(units) * mean("disk_bytes")) + beside.disk_bytes,
+        disk_bytes=round(runs * len(units) * mean("disk_bytes")) + beside.disk_bytes,
         pilot=automatic,
     )
+
+
+def _stand_ins(names: Sequence[str], subject: str) -> dict[str, int]:
+    """The components that are tried, and how many units each stands for.
+
+    The subject is tried for itself. The deeper a component lies, the less of the model its steps
+    pass through, so the others are parted into few groups in their order, and the middle of each is
+    tried.
+    """
+    each = Counter(names)
+    counts = {subject: each.pop(subject)}
+    others = list(each)  # in their order
+    for group in np.array_split(np.arange(len(others)), min(TRIED, max(len(others), 1))):
+        if len(group):
+            counts[others[group[len(group) // 2]]] = sum(each[others[i]] for i in group)
+    return counts
 
 
 def peak_bytes() -> int:
@@ -172,6 +191,7 @@ def _try(
         schedule=replace(few, chains=width),
         execution=replace(plan.execution, mode=mode),
         pairs=pairs_with_minibatches(schedule, len(posterior.data)),  # as the whole run will
+        rows=pays(schedule, len(posterior.data)),
     )
     ends = [time.perf_counter()]
     tree = run_posterior(

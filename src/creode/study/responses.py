@@ -7,7 +7,7 @@ same draws (readings.py), the page (viewer/).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import xarray as xr
 
-from creode.response import significant, susceptibility
+from creode.response import significant, subtract_baseline, susceptibility
 from creode.response.replicates import LOSS
+from creode.response.susceptibility import WHOLE, Form
 from creode.study.conclusion import Conclusion, finite
 from creode.study.config import StudyConfig
+from creode.study.run import CONTROL
 from creode.study.structure import Structure, find_structure
 from creode.study.texts import Texts, texts_of, token_texts_of
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 NUMBERS = ("chi", "chi_se", "p", "chi_standard", "chi_standard_se", "p_standard")
 VERDICT = ("ok", "reasons", "ess", "rhat")
+CONTROL_NUMBERS = ("chi_control", "chi_control_se", "chi_less", "chi_less_se", "p_less")
+CONTROL_VERDICT = ("ok_less", "reasons_less")
 PER_OBSERVABLE = ("chi", "chi_se", "chi_dof", "z", "p")
 SHOWN = ("chi_standard", "chi_standard_se", "chi", "chi_se")
 UNITS_FILE = "response.zarr"
@@ -46,17 +50,48 @@ class Responses(Conclusion):
         """What was observed: the loss, then what the study names."""
         return (LOSS, *self.config["study"]["observables"])
 
+    @property
+    def form(self) -> Form:
+        """Of the susceptibilities."""
+        found: Form = self.config["study"]["form"]
+        return found
+
+    @cached_property
+    def control(self) -> Responses | None:
+        """The run of the control, which lies within this one; None without."""
+        return None if self.config["study"]["control"] is None else Responses(self.path / CONTROL)
+
+    def _less(self, observable: str) -> dict[Hashable, xr.DataArray]:
+        """χ of the control to each probe, and χ less that, with its verdict."""
+        assert self.control is not None
+        base = self.control._susceptibility(
+            self.control.draws, observable=observable, by="dataset", control=True
+        )
+        less = subtract_baseline(self.by_dataset[observable], base)
+        renamed = {name: f"{name}_less" for name in ("chi", "chi_se", "p", "ok", "reasons")}
+        renamed["chi_se"] = "chi_less_se"
+        found: dict[Hashable, xr.DataArray] = {renamed[name]: less[name] for name in renamed}
+        return found | {"chi_control": base["chi"], "chi_control_se": base["chi_se"]}
+
+    def _susceptibility(self, draws: xr.DataTree, **options: Any) -> xr.Dataset:
+        """χ of the parts in the study's form; the whole model's draws are then no part."""
+        if self.form == "single-chain":
+            return susceptibility(draws, **options)
+        return susceptibility(_parts(draws), form=self.form, unrestricted=draws, **options)
+
     @cached_property
     def by_dataset(self) -> dict[str, xr.Dataset]:
         """χ to each probe as a whole, standardised over the units of all probes."""
         return {
-            name: susceptibility(self.draws, observable=name, by="dataset", standardise="columns")
+            name: self._susceptibility(
+                self.draws, observable=name, by="dataset", standardise="columns"
+            )
             for name in self.observables
         }
 
     def by_unit(self) -> xr.Dataset:
         """χ to each token or sample, over all observables."""
-        results = [susceptibility(self.draws, observable=name) for name in self.observables]
+        results = [self._susceptibility(self.draws, observable=name) for name in self.observables]
         joined = results[0].drop_vars(PER_OBSERVABLE)
         for name in PER_OBSERVABLE:
             joined[name] = xr.concat([result[name] for result in results], "observable")
@@ -66,23 +101,32 @@ class Responses(Conclusion):
     def records(self) -> list[dict[str, Any]]:
         """One flat record for each checkpoint, observable, component and probe.
 
-        `significant` is of the standardised χ, `significant_plain` of χ itself, both among all
-        records of the run at the false-discovery rate of the study.
+        `significant` is of the standardised χ, `significant_plain` of χ itself, and with a control
+        `significant_less` of χ less the control's (`chi_less`), each among all records of the run
+        at the false-discovery rate of the study.
         """
         records = []
-        for observable, dataset in self.by_dataset.items():
+        numbers, verdicts = list(NUMBERS), list(VERDICT)
+        flags = {"significant": "p_standard", "significant_plain": "p"}
+        if self.control is not None:
+            numbers, verdicts = [*NUMBERS, *CONTROL_NUMBERS], [*VERDICT, *CONTROL_VERDICT]
+            flags["significant_less"] = "p_less"
+        for observable, plain in self.by_dataset.items():
+            dataset = plain if self.control is None else plain.assign(self._less(observable))
             series = dataset if "checkpoint" in dataset.dims else dataset.expand_dims("checkpoint")
             for index in np.ndindex(*(series.sizes[d] for d in ("checkpoint", "component"))):
                 cell = series.isel(checkpoint=index[0], component=index[1])
                 if str(cell["reasons"].item()) == "not run":
                     continue
-                verdict = {name: cell[name].item() for name in VERDICT}
+                verdict = {name: cell[name].item() for name in verdicts}
                 for number, probe in enumerate(cell["probe"].values):
-                    values = {name: cell[name].isel(probe=number).item() for name in NUMBERS}
+                    values = {name: cell[name].isel(probe=number).item() for name in numbers}
                     records.append(
                         {
                             "checkpoint": _step(cell),
                             "observable": observable,
+                            "form": self.form,
+                            "control": self.config["study"]["control"],
                             "component": str(cell["component"].item()),
                             "probe": str(probe),
                             **finite(values),
@@ -90,7 +134,7 @@ class Responses(Conclusion):
                         }
                     )
         rate = self.config["study"]["rate"]
-        for flag, name in (("significant", "p_standard"), ("significant_plain", "p")):
+        for flag, name in flags.items():
             p = xr.DataArray([np.nan if r[name] is None else r[name] for r in records])
             for record, found in zip(records, significant(p, rate).values, strict=True):
                 record[flag] = bool(found)
@@ -116,7 +160,7 @@ class Responses(Conclusion):
         """χ of the loss to every unit, with replicates, at the last checkpoint."""
         children = self.draws.children
         tree = children[max(children)] if self.config.get("kind") == "study" else self.draws
-        return susceptibility(tree, keep_replicates=True)
+        return self._susceptibility(tree, keep_replicates=True)
 
     @cached_property
     def texts(self) -> Texts:
@@ -138,6 +182,8 @@ class Responses(Conclusion):
         missing = self.texts.missing.items()
         return ResponseReport(
             response=self._table(),
+            control=self.config["study"]["control"] or "",
+            less=[] if self.control is None else self.records(),
             modes=self.structure.modes,
             words=self.structure.words,
             clusters=self.structure.clusters,
@@ -181,6 +227,16 @@ class Responses(Conclusion):
         return shown.assign_coords(sample=np.arange(shown.sizes["sample"])).assign(
             text=token_texts_of(list(self.texts.found.values()))
         )
+
+
+def _parts(draws: xr.DataTree) -> xr.DataTree:
+    """The posteriors that are not of the whole model."""
+    whole = [
+        f"{node.path}/"
+        for node in draws.subtree
+        if "distance_sq" in node.data_vars and node.attrs.get("component") == WHOLE
+    ]
+    return draws.filter(lambda node: not any(f"{node.path}/".startswith(path) for path in whole))
 
 
 def _step(cell: xr.Dataset) -> int | None:

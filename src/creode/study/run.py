@@ -23,6 +23,7 @@ from creode.development import Checkpoint
 from creode.fingerprint import model_fingerprint, task_fingerprint
 from creode.models import load_model
 from creode.posterior import LocalPosterior
+from creode.response.susceptibility import WHOLE
 from creode.sampling import Auto, Calibration, find_calibration, run_posterior
 from creode.sampling.probes import as_probes
 from creode.store import Store
@@ -34,7 +35,7 @@ from creode.study.margins import margins_of, observables_of, take_before
 from creode.study.metrics import load_metric
 from creode.study.traced import check_pairs, recorded
 
-WHOLE = "full"  # the component that is the whole model
+CONTROL = "control"  # the run directory of the control, within that of the run
 PILOT = "choosing settings"  # the name of the pilot, where units of work have theirs
 MODEL = "fingerprint_of_"  # begins the names of models among what a run resolved
 OnUnit = Callable[[str, int, int], None]  # unit, chain-steps done, chain-steps of the whole study
@@ -163,7 +164,26 @@ def run_study(
                 checkpoint=None if unit.checkpoint is None else unit.checkpoint.step,
                 on_progress=report,
             )
+        decided = dict(store.resolved)
+    if study.control is not None:
+        told = None if on_progress is None else partial(_of_control, on_progress)
+        run_study(
+            study.as_control(), Path(out) / CONTROL, resolved=_for_control(study, decided),
+            on_progress=told,
+        )  # fmt: skip
     return open_draws(out)
+
+
+def _for_control(study: StudyConfig, decided: Mapping[str, Any]) -> dict[str, Any]:
+    """What the control takes over of what the run decided, but for its own nβ."""
+    kept = {name: value for name, value in decided.items() if not name.startswith(MODEL)}
+    if study.control == "prior" and "calibration" in kept:
+        kept["calibration"] = {**kept["calibration"], "nbeta": 0.0}
+    return kept
+
+
+def _of_control(on_progress: OnUnit, unit: str, done: int, total: int) -> None:
+    on_progress(f"control, {unit}", done, total)
 
 
 def calibrate_study(
@@ -208,6 +228,8 @@ def pilot_posterior(study: StudyConfig, data: Samples | None = None) -> LocalPos
 def list_units(study: StudyConfig, series: list[Checkpoint | None], model: nn.Module) -> list[Unit]:
     """Every posterior of a study, checkpoints first; unknown components raise here."""
     everywhere = expand(model, study.components)
+    if study.form == "two-chain":
+        everywhere.append(WHOLE)
     at_end = [name for name in expand(model, study.final_components) if name not in everywhere]
     for name in (*everywhere, *at_end):
         components.resolve(model, name)

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch.nn.functional as F
 from torch import nn
 
 from creode.tasks.losses import Batch, Losses
 from creode.tasks.next_token import NextToken
-from creode.tasks.pairs import SIDES, answer_log_probs, check_pairs, side_of
+from creode.tasks.pairs import SIDES, TOSS, answer_log_probs, check_pairs, side_of
 
 if TYPE_CHECKING:
     from creode.data import Samples
@@ -38,6 +38,8 @@ class DPO:
 
     beta: float = 0.1
     label_smoothing: float = 0.0  # the share of pairs taken to be labelled the wrong way
+
+    ignorance: ClassVar[float] = TOSS  # nats, that of a model no better than the reference
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.beta) and self.beta > 0):

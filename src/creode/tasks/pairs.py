@@ -1,12 +1,14 @@
 """Both answers of a pair in one call of a model.
 
-Here: the columns of a pair, its sides as one batch, log-probabilities of the answers.
+Here: the columns of a pair, its sides as one batch, log-probabilities of the answers, the loss of a
+toss.
 Not here: losses of pairs (dpo.py, reward.py), reading pairs (data/preferences.py).
 Dimensions: B pairs, T tokens of a prompt with its answer.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from creode.data import Samples
 
 SIDES = ("chosen", "rejected")
+TOSS = math.log(2)  # nats, the loss of a pair of whose order nothing is known
 TOKENS = ("input_ids", "attention_mask", "labels")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from creode.tasks.checks import untouched
 from creode.tasks.forward import predict
 from creode.tasks.losses import Batch, Losses
-from creode.tasks.pairs import as_one_batch, check_pairs, side_of
+from creode.tasks.pairs import TOSS, as_one_batch, check_pairs, side_of
 
 if TYPE_CHECKING:
     from creode.data import Samples
@@ -36,6 +36,8 @@ class RewardModel:
     """
 
     center: float = 0.0  # holds rewards near 0, which pairs leave free
+
+    ignorance: ClassVar[float] = TOSS  # nats, that of equal rewards
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.center) and self.center >= 0):

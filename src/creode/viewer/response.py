@@ -29,6 +29,12 @@ STANDARD = (
 )
 
 
+FORMS = {
+    "single-chain": " Single-chain form: all means are over the component's own posterior.",
+    "two-chain": " Two-chain form: the data's mean losses are over the whole model's posterior.",
+}
+
+
 def response_rows(response: xr.Dataset) -> list[Row]:
     """A row per view, component and data set: the value, its text with error, whether it is told.
 
@@ -74,11 +80,13 @@ def heat_map(response: xr.Dataset) -> Figure:
     rate = response.attrs.get("false_discovery")
     share = f" at a false-discovery rate of {rate}" if rate is not None else ""
     standard = "chi_standard" in response
+    form = FORMS.get(response.attrs.get("form", ""), "")
     return Figure(
         name="response_heat_map",
         section="response",
         title=f"{'Standardised χ' if standard else 'χ'} of each component to each data set",
         caption=(STANDARD if standard else PLAIN)
+        + form
         + (f" ● told from 0{share}; the others are not." if tested else " Not tested against 0.")
         + (" ✕ from draws that cannot be trusted." if doubted else ""),
         description=f"Heat map of susceptibilities of {len(components)} components to "

@@ -60,6 +60,8 @@ def _page(report: ResponseReport) -> str:
         readings=rows,
         reading_name=reading_name,
         views=[] if report.response is None else views(report.response),
+        control=report.control,
+        less=_less(report),
         clusters=_clusters(report),
         modes=[] if report.modes is None else mode_rows(report.modes),
         words=_words(report),
@@ -111,6 +113,30 @@ def _data(report: ResponseReport, rows: list[Row], found: list[Figure]) -> dict[
     }
 
 
+def _less(report: ResponseReport) -> list[dict[str, Any]]:
+    """χ, that of the control and what is left, a row a component and data set."""
+    return [
+        {
+            "view": " at step ".join(
+                [row["observable"]] + [f"{row['checkpoint']:,}"] * (row["checkpoint"] is not None)
+            ),
+            "component": row["component"],
+            "dataset": row["probe"],
+            **{
+                name: with_error(_float(row[name]), _float(row[f"{name}_se"]))
+                for name in ("chi", "chi_control", "chi_less")
+            },
+            "significant": row["significant_less"],
+            "doubt": row["reasons_less"],
+        }
+        for row in report.less
+    ]
+
+
+def _float(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
 def _words(report: ResponseReport) -> list[tuple[str, int, str]]:
     if report.words is None:
         return []
@@ -155,6 +181,9 @@ def _sentences(report: ResponseReport) -> list[str]:
     if report.response is not None and "significant" in report.response:
         significant = report.response["significant"]
         found.append(f"{int(significant.sum())} of {significant.size} responses are told from 0.")
+    if report.less:
+        left = sum(bool(row["significant_less"]) for row in report.less)
+        found.append(f"{left} of {len(report.less)} responses differ from the control's.")
     if report.modes is not None:
         count = int(report.modes["resolved"].sum())
         noun = "mode stands" if count == 1 else "modes stand"

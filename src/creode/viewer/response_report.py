@@ -63,6 +63,8 @@ class ResponseReport:
     words: xr.Dataset | None = None  # of describe: its groups, such as the ends of modes
     clusters: xr.Dataset | None = None  # of creode.structure.clusters, with description (cluster)
     tokens: xr.Dataset | None = None  # chi, chi_se (component, sample, token), text (sample, token)
+    control: str = ""  # its kind, prior or shuffled, where there is one
+    less: Sequence[Mapping[str, Any]] = ()  # of study.Responses.records: χ less the control's
     of: str = "target"  # whose loss a value is of: the next token's, or the "token" at its place
     queries: Sequence[InfluenceQuery] = ()
     influence_kind: str = "covariance"  # or correlation
