@@ -21,7 +21,7 @@ demo: $(INSTALLED)  ## Train a small decoder, read it, choose its data anew, tra
 	$(BIN)/creode demo --out runs/demo
 
 test: $(INSTALLED) browser  ## The tests, without the slow ones
-	$(BIN)/pytest -n 2 --dist loadscope -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow"
 
 test-slow: $(INSTALLED) browser  ## The slow tests
 	$(BIN)/pytest -n 2 -m slow

@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,14 +77,15 @@ def contents(path: Path) -> dict[str, bytes]:
 
 def killed_before(operation: int) -> Callable[[], int]:
     """Make this process kill itself before its n-th operation on the disk; returns the count."""
-    count = 0
+    count, one = 0, threading.Lock()  # files are flushed side by side
 
     def counted(function: Callable[..., object]) -> Callable[..., object]:
         def call(*args: object, **kwargs: object) -> object:
             nonlocal count
-            if count == operation:
-                os.kill(os.getpid(), signal.SIGKILL)
-            count += 1
+            with one:
+                if count == operation:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                count += 1
             return function(*args, **kwargs)
 
         return call

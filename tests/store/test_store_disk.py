@@ -5,6 +5,7 @@ the operating system's answer put in place at its border.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -71,12 +72,14 @@ def test_a_read_only_disk_is_told_when_a_run_opens_and_can_be_read(small_disk: P
         store.read().load()
 
 
-def failing(function: Callable[..., object], code: int, after: int) -> Callable[..., object]:
-    """The function for `after` calls, then an OSError."""
-    calls = iter(range(10**9))
+def failing(
+    function: Callable[..., object], code: int, after: int, times: int = 10**9
+) -> Callable[..., object]:
+    """The function for `after` calls, then an OSError, `times` times."""
+    calls = itertools.count()
 
     def call(*args: object, **kwargs: object) -> object:
-        if next(calls) >= after:
+        if after <= next(calls) < after + times:
             raise OSError(code, os.strerror(code))
         return function(*args, **kwargs)
 
@@ -91,19 +94,23 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("code", "after"),
-    [(errno.ENOSPC, 0), (errno.EDQUOT, 7), (errno.EIO, 30), (errno.ENOSPC, 51)],
-)
+    ("code", "after", "times"),
+    [
+        (errno.ENOSPC, 0, 10**9), (errno.EDQUOT, 7, 10**9), (errno.EIO, 30, 10**9),
+        (errno.EIO, 30, 1), (errno.ENOSPC, 51, 10**9),
+    ],
+)  # fmt: skip
 def test_whatever_write_fails_the_run_can_go_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     whole: dict[str, bytes],
     code: int,
     after: int,
+    times: int,
 ):
     said = os.strerror(code)
     with monkeypatch.context() as broken:
-        broken.setattr(os, "fsync", failing(os.fsync, code, after))
+        broken.setattr(os, "fsync", failing(os.fsync, code, after, times))
         with pytest.raises(StoreError, match=rf"{said}.*every finished unit is kept") as raised:
             run(tmp_path / "run")
     assert raised.value.errno == code

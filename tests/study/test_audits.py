@@ -154,10 +154,13 @@ def test_what_is_saved_holds_every_sample(done):
     assert isinstance(conclusions(done), Audits)
 
 
-def test_an_interrupted_audit_goes_on_and_ends_the_same(place, done, monkeypatch):
+def test_an_interrupted_audit_goes_on_and_ends_the_same(place, monkeypatch):
     from creode.study import run
 
-    out, calls = place / "again", []
+    fields = study_of(place).model_dump()
+    fields["schedule"] |= {"draws": 20, "burnin": 4, "steps_per_draw": 1}
+    study = StudyConfig.model_validate(fields)
+    whole, out, calls = place / "whole", place / "again", []
     original = run.run_posterior
 
     def dies(*args, **kwargs):
@@ -168,10 +171,12 @@ def test_an_interrupted_audit_goes_on_and_ends_the_same(place, done, monkeypatch
 
     monkeypatch.setattr(run, "run_posterior", dies)
     with pytest.raises(KeyboardInterrupt):
-        run_study(study_of(place), out)
+        run_study(study, out)
     monkeypatch.undo()
-    run_study(study_of(place), out)
-    one, other = Audits(done).audit, Audits(out).audit
+    for directory in (whole, out):
+        run_study(study, directory)
+    one, other = Audits(whole).audit, Audits(out).audit
+    assert np.isfinite(one.samples["effect"]).all()
     np.testing.assert_array_equal(one.samples["effect"], other.samples["effect"])
     np.testing.assert_array_equal(one.parts["effect"], other.parts["effect"])
 

@@ -438,12 +438,13 @@ def test_a_users_metric_is_read_at_every_checkpoint(models, tmp_path, monkeypatc
     (tmp_path / "mine_own.py").write_text(METRIC.format(scale=2))
     series = many(models, tmp_path / "series")
 
-    def run(name, out="run"):
+    def run(*names, out="run"):
         sys.modules.pop("mine_own", None)
         importlib.invalidate_caches()
-        run_study(study(series, final_components=(), metrics=f"mine_own:{name}"), tmp_path / out)
+        metrics = tuple(f"mine_own:{name}" for name in names)
+        run_study(study(series, final_components=(), metrics=metrics), tmp_path / out)
 
-    run("largest")
+    run("largest", "late")
     found = Development(tmp_path / "run").trajectory
     assert found["largest"].values.tolist() == [2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
     assert (found["largest_se"] == 0.5).all()
@@ -456,16 +457,14 @@ def test_a_users_metric_is_read_at_every_checkpoint(models, tmp_path, monkeypatc
     twice = study(series, final_components=(), metrics=("mine_own:largest", "mine_own:again"))
     with pytest.raises(ValueError, match=r"mine_own:again: largest.* is the name of another"):
         run_study(twice, tmp_path / "twice")
-    run("late", "late")
-    late = Development(tmp_path / "late").trajectory
-    assert late["late_ok"].values.tolist() == [False] * 4 + [True] * 2
-    assert late["early"].notnull().values.tolist() == [True] * 4 + [False] * 2
-    assert not late["early_ok"].any()
+    assert found["late_ok"].values.tolist() == [False] * 4 + [True] * 2
+    assert found["early"].notnull().values.tolist() == [True] * 4 + [False] * 2
+    assert not found["early_ok"].any()
     with pytest.raises(ValueError, match=r"'mine_own:nothing' returned None; it must return"):
-        run("nothing", "other")
+        run("nothing", out="other")
     (tmp_path / "mine_own.py").write_text(METRIC.format(scale=30))
     with pytest.raises(ValueError, match=r"fingerprints.metrics.mine_own:largest"):
-        run("largest")
+        run("largest", "late")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Influence along checkpoints: read from the same draws, resumed, told with flips and peaks."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -33,9 +34,15 @@ def done(models, tmp_path_factory):
     return series, folder / "run", tree
 
 
-def test_the_trajectory_holds_the_influence_of_a_run_at_that_checkpoint_alone(done, tmp_path):
-    series, out, _ = done
-    found = Development(out).trajectory
+@pytest.fixture(scope="module")
+def read(done):
+    """The readings of that run; tests change copies of them."""
+    return Development(done[1])
+
+
+def test_the_trajectory_holds_the_influence_of_a_run_at_that_checkpoint_alone(done, read, tmp_path):
+    series, _, _ = done
+    found = read.trajectory
     alone = run_study(
         attribution_study(tiny_study(series, checkpoints=(4,), final_components=()), query=QUERY),
         tmp_path / "alone",
@@ -53,21 +60,23 @@ def test_the_trajectory_holds_the_influence_of_a_run_at_that_checkpoint_alone(do
     np.testing.assert_allclose(one["influence"], by_hand, rtol=1e-4, atol=1e-9)
 
 
-def test_only_the_whole_model_records_them_and_they_are_no_readings_of_their_own(done, tmp_path):
-    series, out, tree = done
+def test_only_the_whole_model_records_them_and_they_are_no_readings_of_their_own(
+    done, read, tmp_path
+):
+    series, _, tree = done
     for step in ("step_00000000", "step_00000005"):
         probes = {name: set(tree[f"{step}/{name}/probes"].children) for name in ("full", "l0h0")}
         assert probes["full"] >= {"code", "query", "train"}
         assert not probes["l0h0"] & {"query", "train"}
-    found = Development(out)
-    assert found.probes == ["code"]
-    assert found.trajectory["probe"].values.tolist() == ["code"]
+    assert read.probes == ["code"]
+    assert read.trajectory["probe"].values.tolist() == ["code"]
     plain = study(series, probes=PROBES, components=("l0h0", "full"))
     run_study(plain, tmp_path / "plain")
-    without = Development(tmp_path / "plain").trajectory
-    xr.testing.assert_identical(without, found.trajectory[[*without.data_vars]].drop_dims(
+    without = Development(tmp_path / "plain")
+    names = [*without.trajectory.data_vars]
+    xr.testing.assert_identical(without.trajectory, read.trajectory[names].drop_dims(
         ("query", "train"), errors="ignore"))  # fmt: skip
-    assert Development(tmp_path / "plain").influence_changes is None
+    assert without.influence_changes is None
 
 
 def test_an_interrupted_run_goes_on_and_added_checkpoints_alone_are_read(
@@ -90,14 +99,14 @@ def test_an_interrupted_run_goes_on_and_added_checkpoints_alone_are_read(
     run_study(wanted, tmp_path / "run")
     assert len(ran) == 13  # that block twice
     run_study(wanted, tmp_path / "whole")
-    one, other = (Development(tmp_path / name).trajectory for name in ("run", "whole"))
+    one, other = (Development(tmp_path / name).influences for name in ("run", "whole"))
     xr.testing.assert_identical(one["influence"], other["influence"])
     assert one["influence"].shape == (6, 4, 6)
     before = len(ran)
     many(models, series, 7)
     run_study(wanted, tmp_path / "run")
     assert len(ran) == before + 2  # both chains of the seventh
-    longer = Development(tmp_path / "run").trajectory["influence"]
+    longer = Development(tmp_path / "run").influences["influence"]
     assert longer["checkpoint"].values.tolist() == [*range(7)]
     xr.testing.assert_identical(longer[:6], one["influence"])
 
@@ -150,9 +159,9 @@ def test_checkpoints_in_doubt_are_no_evidence():
     assert bool(found["peak"][1, 2])
 
 
-def test_what_changes_is_saved_with_the_samples_texts(done, tmp_path):
+def test_what_changes_is_saved_with_the_samples_texts(done, read):
     _, out, _ = done
-    found = Development(out)
+    found = copy.copy(read)
     steps = found.trajectory["checkpoint"].values
     value = found.influences["influence"].copy()
     value[:] = 1.0

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from study_cases import many, tiny_study
+from study_cases import DATA, many, tiny_study
 
 from creode.study import StudyConfig, calibrate_study, plan_study, run_study
 from creode.study.plan import _stand_ins
@@ -53,8 +53,9 @@ def test_components_of_every_depth_are_tried():
 
 
 DEVELOPED = {
-    "reading": "development", "final_components": (), "components": ("l0h0", "full"),
-    "probes": PROBES, "measures": ("weight_norm", "hessian", "outputs"),
+    "reading": "development", "data": DATA | {"limit": 16}, "probes": PROBES,
+    "final_components": (), "components": ("l0h0", "full"),
+    "measures": ("weight_norm", "hessian", "outputs"),
     "influence": {"query": {"source": "corpus:logs", "length": 16, "limit": 4}},
     "schedule": {"chains": 2, "draws": 20, "burnin": 10, "steps_per_draw": 2, "batch_size": 8},
 }  # fmt: skip
@@ -87,25 +88,33 @@ def test_what_a_development_shows_its_models_is_what_was_planned(models, tmp_pat
     assert 0 < cost.measuring_seconds < cost.seconds
 
 
+@pytest.fixture(scope="module")
+def planned(models, tmp_path_factory):
+    """Of everything that is read along checkpoints: those, what is asked for, and the plan."""
+    folder = tmp_path_factory.mktemp("planned")
+    series = many(models, folder / "series")
+    fields = DEVELOPED | {"runs": {"twin": str(many(models, folder / "twin", 4))}}
+    return series, fields, plan_study(StudyConfig.model_validate(tiny_study(series, **fields)))
+
+
 @pytest.mark.parametrize("left_out", ["hessian", "outputs", "influence", "runs"])
-def test_a_plan_counts_each_thing_that_is_read(models, tmp_path, left_out):
-    series = many(models, tmp_path / "series")
-    fields = DEVELOPED | {"runs": {"twin": str(many(models, tmp_path / "twin", 4))}}
-    whole = plan_study(StudyConfig.model_validate(tiny_study(series, **fields)))
+def test_a_plan_counts_each_thing_that_is_read(planned, left_out):
+    series, fields, whole = planned
     less = {name: value for name, value in fields.items() if name != left_out}
     less["measures"] = tuple(name for name in less["measures"] if name != left_out)
     less = {n: v for n, v in less.items() if left_out != "outputs" or n != "runs"}
     without = plan_study(StudyConfig.model_validate(tiny_study(series, **less)))
     assert (whole.gradients > without.gradients) == (left_out == "hessian")
     forwards = whole.forwards - without.forwards
-    read = {"hessian": 0, "outputs": 10 * 33 + 1, "runs": 4 * 33, "influence": 6 * 36 * (1 + 40)}
+    read = {"hessian": 0, "outputs": 10 * 17 + 1, "runs": 4 * 17, "influence": 6 * 20 * (1 + 40)}
     assert forwards == read[left_out]
     assert whole.disk_bytes > without.disk_bytes
 
 
 def test_what_cannot_be_measured_cannot_be_planned(models, tmp_path):
     series = many(models, tmp_path / "series")
-    fields = DEVELOPED | {"runs": {"twin": str(tmp_path)}}
+    fields = DEVELOPED | {"measures": "outputs", "influence": None}
+    fields |= {"runs": {"twin": str(tmp_path)}}
     with pytest.raises(ValueError, match="no checkpoints in it"):
         plan_study(StudyConfig.model_validate(tiny_study(series, **fields)))
 

@@ -27,11 +27,15 @@ def done(models, tmp_path_factory):
     return out, run_study(StudyConfig.model_validate(study), out)
 
 
-def test_records_are_the_susceptibilities_of_the_draws(done):
-    out, tree = done
-    readings = conclusions(out)
-    assert isinstance(readings, Responses)
-    records = json.loads(readings.save().read_text())
+@pytest.fixture(scope="module")
+def found(done):
+    return conclusions(done[0])
+
+
+def test_records_are_the_susceptibilities_of_the_draws(done, found):
+    _, tree = done
+    assert isinstance(found, Responses)
+    records = json.loads(found.save().read_text())
     assert len(records) == 2 * 2 * 2 * 2  # checkpoints, observables, heads, probes
     exact = susceptibility(tree, observable="logs", by="dataset", standardise="columns")
     for record in records:
@@ -47,9 +51,9 @@ def test_records_are_the_susceptibilities_of_the_draws(done):
         assert [record[flag] for record in records] == significant(p, 0.2).values.tolist()
 
 
-def test_the_file_of_units_is_chi_of_every_token(done):
+def test_the_file_of_units_is_chi_of_every_token(done, found):
     out, tree = done
-    conclusions(out).save()
+    found.save()
     units = xr.open_zarr(out / "response.zarr", consolidated=False)
     assert units["observable"].values.tolist() == ["loss", "logs"]
     assert units["chi"].dims == ("observable", "checkpoint", "component", "sample", "token")
@@ -62,12 +66,11 @@ def test_the_file_of_units_is_chi_of_every_token(done):
     assert units["probe"].values.tolist() == ["brackets"] * 6 + ["logs"] * 6
 
 
-def test_the_report_shows_what_the_files_hold(done):
+def test_the_report_shows_what_the_files_hold(done, found):
     out, tree = done
-    readings = conclusions(out)
-    records = readings.records()
-    readings.save(records)
-    report = readings.report()
+    records = found.records()
+    found.save(records)
+    report = found.report()
     assert report.title.startswith("Responses to data of")
     assert report.command == f"creode rerun {out}"
     table = report.response

@@ -61,6 +61,7 @@ def make_trajectory() -> xr.Dataset:
 FLIPPING, PEAKING = (0, 2), (1, 4)  # places of the pairs (query, sample) that do
 
 
+@cache
 def make_influence() -> xr.Dataset:
     """Influences of six samples on two queries; one flips where λ̂ falls, one peaks as it rises."""
     from creode.study.influence_along import influence_changes
@@ -99,6 +100,12 @@ def make_development() -> Any:
     return found
 
 
+@cache
+def make_records() -> list[dict[str, Any]]:
+    """What `creode.study.Development` says of its stages."""
+    return make_development().records()
+
+
 def make_report(**changes: Any) -> Any:
     """A report of the development alone, with an alarm of λ̂ and one of a head."""
     from creode.study.influence_along import change_records
@@ -107,7 +114,7 @@ def make_report(**changes: Any) -> Any:
     found = make_development()
     fields: dict[str, Any] = {
         "trajectory": found.trajectory,
-        "stages": found.records(),
+        "stages": make_records(),
         "events": [
             event("llc", 16),
             event("component_llc[l0h1]", 20),
@@ -131,6 +138,7 @@ def make_report(**changes: Any) -> Any:
     )  # fmt: skip
 
 
+@cache
 def make_plane(runs: tuple[str, ...] = ()) -> xr.Dataset:
     """A path that turns twice, beside three ideal predictors; of several runs, one a name."""
     from creode.development import trajectory_pca

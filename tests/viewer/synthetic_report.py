@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,7 @@ def make_sparse() -> xr.Dataset:
     return llc
 
 
+@cache
 def make_trace(llc: float, key: tuple[int, str], seed: int) -> xr.Dataset:
     """Autoregressive chains around the reading; one drifts, one ends in NaN where it should."""
     rng = np.random.default_rng(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,7 @@ def make_blocks() -> xr.DataArray:
     return responses.where(np.arange(TOKENS) < TOKENS - 1)  # the last predicts nothing
 
 
+@cache
 def make_modes() -> xr.Dataset:
     from creode.structure import modes, response_matrix
 
@@ -75,15 +77,17 @@ def make_modes() -> xr.Dataset:
     return modes(response_matrix(blocks, mask), num_modes=5)
 
 
-def make_words(modes: xr.Dataset) -> xr.Dataset:
+@cache
+def make_words() -> xr.Dataset:
     from creode.structure import describe, extremes, pattern_classes
 
-    ids = token_ids()
+    modes, ids = make_modes(), token_ids()
     classes = pattern_classes(ids, decode)
     found = [describe(extremes(modes, mode, 0.1), ids, classes, decode) for mode in (1, 2)]
     return xr.concat([words[["description", "size"]] for words in found], "group")
 
 
+@cache
 def make_tokens() -> xr.Dataset:
     from creode.structure.patterns import token_texts
 
@@ -123,12 +127,11 @@ def make_queries() -> list[Any]:
 def make_report(**changes: Any) -> Any:
     from creode.viewer import ResponseReport
 
-    modes = make_modes()
     fields: dict[str, Any] = {
         "title": "Which parts answer to which data",
         "response": make_response(),
-        "modes": modes,
-        "words": make_words(modes),
+        "modes": make_modes(),
+        "words": make_words(),
         "tokens": make_tokens(),
         "queries": make_queries(),
         "config": {"model": "checkpoints/two-layer", "chains": 4},

@@ -127,7 +127,7 @@ def make_loop(**changes: Any) -> Any:
             {"probe": "dialogue", "first": 5.5, "last": 2.2, "level": 2.53, "step": 140.0,
              "after": 100, "until": 200},
         ],
-        "stages": synthetic_development.make_development().records(),
+        "stages": synthetic_development.make_records(),
         "response": [{"ok": False, "reasons": "<i>chains drift</i> by 3", "component": "l0h0"},
                      {"ok": True, "reasons": "", "component": "l0h1"}],
         "by_domain": [

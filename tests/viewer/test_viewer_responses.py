@@ -221,8 +221,9 @@ def test_the_page_has_a_section_for_each_part_and_none_for_others(tmp_path):
 def test_every_word_of_the_user_is_shown_as_text(tmp_path):
     response = synthetic.make_response().isel(dataset=[0, 1])
     response = response.assign_coords(dataset=["code", EVIL])
-    tokens = synthetic.make_tokens()
-    tokens["text"] = tokens["text"].copy(data=np.full(tokens["text"].shape, EVIL, dtype=object))
+    made = synthetic.make_tokens()
+    evil = np.full(made["text"].shape, EVIL, dtype=object)
+    tokens = made.assign(text=made["text"].copy(data=evil))
     evil = samples([-1.0], [0.1]).assign(text=("rank", [EVIL]))
     words = xr.Dataset(
         {"description": ("group", [EVIL]), "size": ("group", [3])}, coords={"group": [EVIL]}

@@ -53,12 +53,14 @@ def text(code: CodeType) -> tuple[object, ...]:
     )
 
 
-def constants(code: CodeType) -> list[tuple[int, object]]:
+@cache
+def constants(code: CodeType) -> tuple[tuple[int, object], ...]:
     """The constants that instructions use, with their indices; a docstring is not among them."""
     used = {step.arg for step in dis.get_instructions(code) if step.opcode in dis.hasconst}
-    return [(index, value) for index, value in enumerate(code.co_consts) if index in used]
+    return tuple((index, value) for index, value in enumerate(code.co_consts) if index in used)
 
 
+@cache
 def uses(code: CodeType) -> Uses:
     """What a code object, and those nested in it, take from outside."""
     chains: set[tuple[str, ...]] = set()

@@ -8,7 +8,7 @@ Dimensions: N rows, B pairs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache as remembered
 from pathlib import Path
 
@@ -27,25 +27,23 @@ from creode.training import TrainingConfig, train
 NETWORK = DecoderConfig(
     vocab_size=len(words()), d_model=32, num_layers=2, num_heads=4, context_length=LENGTH
 )
-PRETRAINING = TrainingConfig(
-    steps=800, batch_size=64, learning_rate=1e-2, schedule="cosine", warmup_steps=50,
-    optimizer_options={"weight_decay": 0.0},
-)  # fmt: skip
+TASKS: dict[Method, Task] = {"sft": SFT(), "reward": RewardModel(), "dpo": DPO(beta=0.1)}
+LEARNING_RATES: dict[Method, float] = {"sft": 3e-3, "reward": 3e-3, "dpo": 1e-3}
 
 
-def _post_training(steps: int, learning_rate: float) -> TrainingConfig:
+def _pretraining() -> TrainingConfig:
+    """Made when it is used: a training checks itself with torch's optimisers, slow to import."""
     return TrainingConfig(
-        steps=steps, batch_size=32, learning_rate=learning_rate, schedule="cosine",
-        warmup_steps=20, optimizer_options={"weight_decay": 0.0},
+        steps=800, batch_size=64, learning_rate=1e-2, schedule="cosine", warmup_steps=50,
+        optimizer_options={"weight_decay": 0.0},
     )  # fmt: skip
 
 
-TASKS: dict[Method, Task] = {"sft": SFT(), "reward": RewardModel(), "dpo": DPO(beta=0.1)}
-POST_TRAINING: dict[Method, TrainingConfig] = {
-    "sft": _post_training(500, 3e-3),
-    "reward": _post_training(500, 3e-3),
-    "dpo": _post_training(500, 1e-3),
-}
+def _post_training(method: Method, seed: int) -> TrainingConfig:
+    return TrainingConfig(
+        steps=500, batch_size=32, learning_rate=LEARNING_RATES[method], schedule="cosine",
+        warmup_steps=20, optimizer_options={"weight_decay": 0.0}, seed=seed,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,7 +116,7 @@ def post_trained(
         model = ScalarHead.of(reference, seed=seed)
     if fault.method == "dpo":
         data = with_reference(data, reference)
-    config = replace(POST_TRAINING[fault.method], seed=seed)
+    config = _post_training(fault.method, seed)
     result = train(model, task, data, config, weights=weights)
     return PostTrained(
         fault=fault,
@@ -135,6 +133,6 @@ def _pretrained(seed: int) -> Decoder:
     documents = World.of(seed).pretraining(seed, DOCUMENTS)
     data = load(documents, tokenizer=tokenizer(), length=LENGTH, packing="pad")
     start = Decoder(NETWORK, seed=seed)
-    model = train(start, NextToken(), data, PRETRAINING).model
+    model = train(start, NextToken(), data, _pretraining()).model
     assert isinstance(model, Decoder)
     return model
