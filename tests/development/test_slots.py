@@ -52,7 +52,7 @@ def weights_of(slots, move):
 def test_an_atom_has_the_weight_of_its_evidence_and_its_prior(chain, number, alike):
     slots, backgrounds, atoms, evidence = chain
     slots._now, slots._alike = backgrounds[number], alike
-    (log_p,) = weights_of(slots, slots._atom)
+    log_p = slots._log_p()
     trend = trends(PRIOR)[number]
     odds = np.log(PRIOR.another * 4 / (4 - 3))
     exact = [
@@ -102,13 +102,13 @@ def test_a_constant_without_atoms_is_likelier_by_nothing(chain):
     slots._slots[:] = -1
     slots._now, slots._alike = backgrounds[0], 0.0
     constant = trends(PRIOR)[0]
-    (log_p,) = weights_of(slots, slots._atom)
+    log_p = slots._log_p()
     exact = evidence(np.array([3]), constant, 0.0) + atoms.log_prior[3]
     exact += np.log(PRIOR.another / PRIOR.most / PRIOR.nothing)
     empty = np.empty(0, np.int64)
     assert log_p[3] - log_p[-1] == pytest.approx(exact - evidence(empty, constant, 0.0))
     slots._now = backgrounds[1]
-    (log_p,) = weights_of(slots, slots._atom)
+    log_p = slots._log_p()
     line = trends(PRIOR)[1]
     exact = evidence(np.array([3]), line, 0.0) + atoms.log_prior[3]
     exact += np.log(PRIOR.another / PRIOR.most) - evidence(empty, line, 0.0)
@@ -118,9 +118,32 @@ def test_a_constant_without_atoms_is_likelier_by_nothing(chain):
 def test_with_no_atoms_a_constant_is_as_likely_as_its_evidence_and_nothing_say(chain):
     slots, _, _, evidence = chain
     slots._slots[:] = -1
-    slots._atom = lambda: -1
-    seen = weights_of(slots, slots.sweep)[-1].reshape(-1, 2)
+    seen = weights_of(slots, slots.without_atoms)[-1].reshape(-1, 2)
     empty = np.empty(0, np.int64)
     exact = np.array([evidence(empty, t, 0.0) + np.log(t.probability) for t in trends(PRIOR)])
     exact[0] += np.log(PRIOR.nothing)
     np.testing.assert_allclose(seen[:, 0] - seen[0, 0], exact - exact[0], atol=1e-8)
+
+
+def test_a_number_of_atoms_that_is_favoured_is_kept_and_odds_are_told_without_favour(chain):
+    slots, backgrounds, _, _ = chain
+    slots._now = backgrounds[0]
+    log_odds = []
+    own = slots._log_p
+
+    def seen():
+        log_p = own()
+        log_odds.append(np.logaddexp.reduce(log_p[:-1]) - log_p[-1])
+        return log_p
+
+    slots._log_p = seen
+    favour = np.where(np.arange(PRIOR.most + 1) == 2, 0.0, -1e9)
+    for _ in range(5):
+        slots.sweep(favour)
+    assert len(slots.active) == 2
+    told = [odds for ways in slots.odds for one in ways for odds in one]
+    np.testing.assert_allclose(np.sort(told), np.sort(log_odds))
+    assert len(slots.odds[1][1])  # a filled slot, one of two
+    assert len(slots.odds[2][0])  # an empty one beside both
+    assert not slots.odds[2][1][1:]  # of the three at first
+    assert not slots.odds[1][0]

@@ -7,7 +7,10 @@ from scipy.special import expit
 
 from creode.development import Effort, Prior, stages
 
-QUICK = {"prior": Prior(places=100, lengths=6), "effort": Effort(chains=2, burnin=30, sweeps=60)}
+QUICK = {
+    "prior": Prior(places=100, lengths=6),
+    "effort": Effort(chains=2, burnin=30, sweeps=60, particles=100),
+}
 FIRST, LAST = 10.0, 1e5
 
 
@@ -67,10 +70,25 @@ def test_a_staircase_is_read_with_its_edges_and_what_moved():
     assert set(np.flatnonzero(out["head_significant"].isel(stage=3))) == {0, 2}
     assert float(out["probability"].sel(num_stages=5)) > 0.6
     assert float(out["probability"].sum()) == pytest.approx(1)
+    assert float(out["kind_probability"].sel(curve_kind="staircase")) > 0.8
+    assert float(out["kind_probability"].sum()) == pytest.approx(1)
     at = place(out["step"].values[1:-1])
     off = out["curve"].values[1:-1] - staircase(at)
     assert np.abs(off).mean() < 0.02
-    assert (np.abs(off) < 3 * out["curve_se"].values[1:-1]).mean() > 0.9
+    # on a plateau one error of the mean is that of all places: judged against whom knows the shape
+    error = readings["llc_se"].values
+
+    def shapes(x):
+        return np.stack([np.ones_like(x), expit((x - 0.3) / 0.015), expit((x - 0.7) / 0.015)], 1)
+
+    weighted = shapes(u) / error[:, None]
+    fitted = shapes(at) @ np.linalg.lstsq(weighted, readings["llc"].values / error, rcond=None)[0]
+    known = np.sqrt(
+        np.einsum("gi,ij,gj->g", shapes(at), np.linalg.inv(weighted.T @ weighted), shapes(at))
+    )
+    se = out["curve_se"].values[1:-1]
+    assert (np.abs(out["curve"].values[1:-1] - fitted) < 3 * se).mean() > 0.9
+    assert (se > 0.7 * known).all()
 
 
 def test_a_rise_and_a_fall_turn_once_and_a_loss_that_falls_with_it_is_type_b():

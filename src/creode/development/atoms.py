@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from creode.development.curve_prior import Prior
+from creode.development.staircases import HALF
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 LOGISTIC, STRAIGHT, KINK = range(3)
-HALF = 2 * np.arccosh(np.sqrt(2.0)) * 2  # a logistic's rate is above half its peak over this length
 
 
 class Atoms(NamedTuple):

@@ -29,7 +29,7 @@ from creode.development.regimes import Boundary, Kind
 
 Array = NDArray[np.float64]
 
-SURE = 0.95  # share of draws with a boundary from which there is any
+SURE = 0.85  # share of draws with a boundary from which there is any
 PRICE = 0.75  # of a boundary of the list, in shares that are told
 RESTS = 0.8  # share of draws with a rest, of those with it or a turn, from which it is a plateau
 COMPARED = 120  # draws that lists are compared with

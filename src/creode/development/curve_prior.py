@@ -1,12 +1,16 @@
 """What developmental curves are like before any reading.
 
-Here: how many atoms, of which shapes, lengths and heights; which trends.
-Not here: draws given readings (curve.py).
+Here: how many atoms, of which shapes, lengths and heights; which trends; how likely each kind of
+curve is.
+Not here: draws given readings (curve.py), staircases and segments (files of their own).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from creode.development.segments import SegmentPrior
+from creode.development.staircases import StaircasePrior
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,9 @@ class Prior:
     scales: tuple[float, ...] = (0.25, 0.5, 1.0)  # length scales of g
     smooth: float = 0.4  # P(α > 0)
     trust: float = 12.0  # degrees of freedom of the prior of s² around 1
+    kinds: tuple[float, float, float, float] = (0.3, 0.4, 0.1, 0.2)  # P of each of kinds.KINDS
+    staircase: StaircasePrior = field(default_factory=StaircasePrior)
+    segments: SegmentPrior = field(default_factory=SegmentPrior)
 
     def __post_init__(self) -> None:
         straight = 1 - self.flat - self.smooth
@@ -47,6 +54,10 @@ class Prior:
             )
         if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-9:
             raise ValueError(f"shares must not be negative and sum to 1, got {self.shares}.")
+        if len(self.kinds) != 4 or min(self.kinds) < 0 or abs(sum(self.kinds) - 1) > 1e-9:
+            raise ValueError(
+                f"kinds must be four shares, none negative, that sum to 1, got {self.kinds}."
+            )
         if min(self.places, self.lengths, self.most) < 1:
             raise ValueError(
                 f"places, lengths and most must be at least 1, got {self.places}, {self.lengths} "

@@ -5,6 +5,9 @@ the heights h and s² integrated out in closed form; so moves are exact draws, n
 many places cost what the prior says (Occam's factor). Heights are in units of their prior standard
 deviation. Those of steps are independent, or correlated in trajectories that go one way.
 
+How readily slots fill and empty tells the evidence of K + 1 atoms against that of K (bridge.py),
+and so of all curves against those without atoms, whose evidence is known.
+
 Here: the sampler of one chain.
 Not here: what atoms and trends there are (atoms.py, background.py).
 Source: Bayesian variable selection (George and McCulloch 1997).
@@ -40,6 +43,8 @@ class Slots:
         self._power = (prior.trust + num_readings) / 2
         self._slots = np.full(prior.most, -1)
         self._now, self._alike = backgrounds[0], 0.0
+        none = list[float]()
+        self.odds = [(none.copy(), none.copy()) for _ in range(prior.most)]  # log, of K + 1 to K
         self._rows: dict[int, Array] = {}  # (A,) products of an active atom with all
         self._is_step = words.shape != KINK
         self._steps, self._kinks = np.flatnonzero(self._is_step), np.flatnonzero(~self._is_step)
@@ -57,11 +62,34 @@ class Slots:
         found: Indices = self._slots[self._slots >= 0]
         return found
 
-    def sweep(self) -> None:
-        """Half of the slots, then background and correlation, from their full conditionals."""
+    def sweep(self, favour: Array | None = None) -> None:
+        """Half of the slots, then background and correlation, from their full conditionals.
+
+        Args:
+            favour: (most + 1,), added to the log probability of K atoms; None: nothing.
+        """
         for slot in self._rng.permutation(len(self._slots))[: (len(self._slots) + 1) // 2]:
+            filled = bool(self._slots[slot] >= 0)
             self._slots[slot] = -1
-            self._slots[slot] = self._atom()
+            number = len(self.active)
+            log_p = self._log_p()
+            top = float(log_p[:-1].max())
+            some = float(np.log(np.exp(log_p[:-1] - top).sum())) + top
+            self.odds[number][filled].append(some - float(log_p[-1]))
+            if favour is not None:
+                log_p[:-1] += favour[number + 1] - favour[number]
+            chosen = self._categorical(log_p)
+            self._slots[slot] = -1 if chosen == len(log_p) - 1 else chosen
+        self._background()
+
+    def without_atoms(self) -> float:
+        """Leaves no atoms and draws the background; log p(y | no atoms), but for a constant."""
+        self._slots[:] = -1
+        log_p = self._background()
+        return float(np.logaddexp.reduce(log_p, axis=None))
+
+    def _background(self) -> Array:
+        """Draws background and correlation; their log weights."""
         log_p = self._log_prior + self._log_evidence()
         if not len(self.active):
             log_p[0] += np.log(self._prior.nothing)
@@ -69,6 +97,7 @@ class Slots:
         self._alike = float(self._ways[way])
         if self._all[chosen] is not self._now:
             self._now, self._rows = self._all[chosen], {}
+        return log_p
 
     def draw_curve(self) -> tuple[Array, Array, float]:
         """The smooth part on the coarse grid, heights of the active atoms, and s."""
@@ -82,8 +111,8 @@ class Slots:
         noise = rng.standard_normal(len(now.root))
         return now.to_grid @ (now.y - z @ heights) + s * now.root @ noise, heights, float(s)
 
-    def _atom(self) -> int:
-        """An atom for an empty slot given the other slots; −1 for none."""
+    def _log_p(self) -> Array:
+        """(A + 1,): log weight of each atom for an empty slot given the others, and of none."""
         now, prior, others = self._now, self._prior, self.active
         rows = np.stack([self._row(k) for k in others]) if len(others) else now.atoms[:0]
         square, products = now.y @ now.y, now.products[others]
@@ -109,8 +138,7 @@ class Slots:
             log_p[-1] += np.log(prior.nothing)
         odds = prior.another * (len(others) + 1) / (prior.most - len(others))
         log_p[:-1] += self._words.log_prior + np.log(odds)
-        chosen = self._categorical(log_p)
-        return -1 if chosen == len(log_p) - 1 else chosen
+        return log_p
 
     def _row(self, atom: int) -> Array:
         if atom not in self._rows:

@@ -1,11 +1,11 @@
 """Developmental stages of a model from readings along its checkpoints, with their uncertainty.
 
 Here: the one call: boundaries and stages with intervals and probabilities, and what moved in each.
-Not here: the model of curves (curve.py), what a boundary is (regimes.py), how draws are brought
+Not here: kinds of curves (kinds.py), what a boundary is (regimes.py), how draws are brought
 together (consensus.py), which of them move (moves.py), several readings at once (change_points.py).
 Source: arXiv:2402.02364, which takes critical points of λ̂ smoothed by a Gaussian process against
 log step. Deviations: the curve may have steps and kinks besides; edges of plateaus and kinks are
-boundaries too; and all is told with the posterior of the curve.
+boundaries too; and all is told with the posterior of the curve, averaged over kinds of curves.
 Dimensions: S draws, G places of the grid.
 """
 
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from creode.development.changes import changes, types
 from creode.development.consensus import consensus
-from creode.development.curve import Curves, Effort, sample_curves
+from creode.development.curve import Curves, Effort
 from creode.development.curve_prior import Prior
+from creode.development.kinds import KINDS, averaged_curves
 from creode.development.log_step import LogStep
 from creode.development.moves import (
     at,
@@ -87,6 +88,8 @@ def stages(
             changes(). A move beside a plateau counts half of its length of the plateau as its own,
             since at its edges its rate is still half of its peak.
         probability (num_stages): of the number of stages.
+        kind_probability (curve_kind): that the curve is of a kind: a trend, a staircase, segments,
+            or anything.
         curve, curve_se, rate, rate_se (step): the curve and its rate per unit of log step.
         error_scale, error_scale_se: what the stated errors must be multiplied by.
         used, left_out: readings.
@@ -103,7 +106,7 @@ def stages(
     span = float(x[-1] - x[0])
     centre = float(given.value.mean())
     unit = max(float(np.ptp(given.value)), float(np.median(given.error)))
-    curves = sample_curves(
+    curves, kind_probability = averaged_curves(
         (x - x[0]) / span,
         (given.value - centre) / unit,
         given.error / unit,
@@ -144,12 +147,13 @@ def stages(
             **_ends("stage", ("midpoint_low", "midpoint", "midpoint_high"), steps(middles)),
             **_number(lists),
             **_curve(curves, centre, unit, span),
+            "kind_probability": ("curve_kind", kind_probability),
             "error_scale": float(curves.scale.mean()),
             "error_scale_se": float(curves.scale.std()),
             "used": len(x),
             "left_out": given.left_out,
         },
-        {"step": steps(curves.grid), "stage": np.arange(1, len(edges))},
+        {"step": steps(curves.grid), "curve_kind": list(KINDS), "stage": np.arange(1, len(edges))},
         _attrs(given, variable, least, log_step, seed, prior, effort),
     )
     return result.merge(table)
