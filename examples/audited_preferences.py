@@ -10,7 +10,7 @@ and is wrong. The model learns both: right answers are better, and so is "indeed
 * Mending: weights that lower the behaviour the furthest; trained anew with them the model favours
   right answers again, with the same weights on other pairs it does not.
 
-Here: the whole of it, with assertions. About two minutes on one core.
+Here: the whole of it, with assertions. About eight minutes on one core.
 Not here: the data and their faults (creode.testbeds.planted_faults), audits of five kinds of fault
 over seeds (benchmarks/audit.py).
 """
@@ -45,8 +45,7 @@ def main() -> None:
         {"train": run.data},
         observables=margins,
         traces=("train",),
-        sampler=creode.Auto(budget=3000, rise=0.1),
-        batch_size=64,
+        sampler=creode.Auto(budget=10_000, rise=0.1),
     )
     found = creode.audit(
         draws, list(margins),
