@@ -14,9 +14,10 @@ from creode.viewer.theme import LIGHT
 from creode.viewer.wording import short, with_error
 
 SIZES = ("--length", 16, "--limit", 12)
+CHAINS = 6  # as many replicates as modes need, if a chain is worth one
 SAMPLER = (
     "--nbeta", 30, "--localization", 3e4, "--sampler", "baoab", "--step-size", 3e-3,
-    "--sampler-option", "friction=170", "--chains", 2, "--draws", 10, "--burnin", 4,
+    "--sampler-option", "friction=170", "--chains", CHAINS, "--draws", 10, "--burnin", 4,
     "--steps-per-draw", 1, "--batch-size", 8, "--mode", "sequential",
 )  # fmt: skip
 
@@ -122,7 +123,7 @@ def test_every_component_has_its_chains_and_verdict(runs, responses):
         responses.eventually(
             lambda: page.get_attribute("#diagnostics [aria-current]", "data-row"), at
         )
-        responses.eventually(lambda: page.locator(lines).count(), 2)
+        responses.eventually(lambda: page.locator(lines).count(), CHAINS)
         drawn.append(page.locator(lines).first.get_attribute("d"))
         page.wait_for_timeout(300)
         drawn[-1] = page.locator(lines).first.get_attribute("d")
