@@ -13,7 +13,6 @@ from creode.cli.app import app, reported
 from creode.cli.audit_tables import audit_tables
 from creode.cli.options import (
     BatchSizeOpt,
-    BudgetOpt,
     BurninOpt,
     ChainsOpt,
     ControlVariatesOpt,
@@ -87,7 +86,13 @@ def audit(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     nbeta: StrengthOpt = "auto",
     localization: StrengthOpt = "auto",
     sampler: SamplerOpt = "auto",
-    budget: BudgetOpt = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            help="Of sampler auto: gradient evaluations of a chain [default: 10000; 20000 where "
+            "nβ or γ is given]."
+        ),
+    ] = None,
     settings: SettingsOpt = None,
     step_size: StepSizeOpt = None,
     sampler_option: SamplerSettingOpt = None,

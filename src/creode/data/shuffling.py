@@ -15,10 +15,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from creode.data.demonstrations import IGNORED
 from creode.data.preferences import swap_answers
 from creode.data.samples import Samples
 
-IGNORED = -100  # a label that is no target
 TARGETS = ("labels", "targets")  # columns that hold targets, by the tasks
 
 

@@ -58,6 +58,7 @@ class Evidence:
     # the reading
     llc: float = NAN
     llc_se: float = NAN
+    init_loss: float = NAN  # at w*
     mean_loss: float = NAN  # over the draws
     ignorance: float = NAN  # the sampled loss of a model that knows nothing
     num_parameters: float = NAN  # d, sampled weights

@@ -283,8 +283,10 @@ def left_basin(e: Evidence) -> str | None:
 
 
 def knows_nothing(e: Evidence) -> str | None:
-    """The draws do the task no better than a model that learnt nothing."""
-    if e.on != "data" or not e.mean_loss >= e.ignorance:
+    """The model had learnt something, and the draws do the task no better than one that did not."""
+    if e.on != "data" or e.nbeta == 0 or not e.init_loss < e.ignorance:
+        return None
+    if not e.mean_loss - BEYOND * e.llc_se / e.nbeta >= e.ignorance:
         return None
     return (
         f"over the draws the loss is {e.mean_loss:.3g}, and a model that knows nothing has "

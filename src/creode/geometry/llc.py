@@ -38,7 +38,8 @@ ESTIMATOR = "mean: nbeta * (E[L(w)] - L(w*))"
 
 # What the verdict looks at, beside the chains.
 JUDGED = (
-    "llc", "llc_se", "mean_loss", "num_parameters", "locality", "locality_se", "tether_shift",
+    "llc", "llc_se", "init_loss", "mean_loss", "num_parameters", "locality", "locality_se",
+    "tether_shift",
 )  # fmt: skip
 
 TIGHTER = "tighter_excess"  # L(w) − L(w*) of chains at twice the localization

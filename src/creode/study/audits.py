@@ -18,6 +18,7 @@ import xarray as xr
 
 from creode.auditing import Audit, audit
 from creode.geometry import llc
+from creode.response.susceptibility import WHOLE
 from creode.sampling import Auto
 from creode.store import Store
 from creode.study.conclusion import Conclusion, finite
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 TRAIN = "train"  # the probe that holds the post-training data
 WANTED = "wanted-"  # begins the names of probes of behaviours' wanted answers
-WHOLE = "full"
 RISE = 0.1  # nats, of the loss over draws; what was not fitted by more is forgotten there
 BUDGET = 10_000  # gradient evaluations of a chain, with RISE
 SAMPLES_FILE, CULPRITS_FILE = "audit_samples.zarr", "culprits.parquet"

@@ -61,8 +61,12 @@ class Responses(Conclusion):
         """The run of the control, which lies within this one; None without."""
         return None if self.config["study"]["control"] is None else Responses(self.path / CONTROL)
 
+    @cached_property
+    def less(self) -> dict[str, dict[Hashable, xr.DataArray]]:
+        """By observable, χ of the control to each probe, and χ less that, with its verdict."""
+        return {name: self._less(name) for name in self.observables}
+
     def _less(self, observable: str) -> dict[Hashable, xr.DataArray]:
-        """χ of the control to each probe, and χ less that, with its verdict."""
         assert self.control is not None
         base = self.control._susceptibility(
             self.control.draws, observable=observable, by="dataset", control=True
@@ -112,7 +116,7 @@ class Responses(Conclusion):
             numbers, verdicts = [*NUMBERS, *CONTROL_NUMBERS], [*VERDICT, *CONTROL_VERDICT]
             flags["significant_less"] = "p_less"
         for observable, plain in self.by_dataset.items():
-            dataset = plain if self.control is None else plain.assign(self._less(observable))
+            dataset = plain if self.control is None else plain.assign(self.less[observable])
             series = dataset if "checkpoint" in dataset.dims else dataset.expand_dims("checkpoint")
             for index in np.ndindex(*(series.sizes[d] for d in ("checkpoint", "component"))):
                 cell = series.isel(checkpoint=index[0], component=index[1])
