@@ -9,6 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import xarray as xr
+from rich.text import Text
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from creode.cli import app, console
@@ -457,6 +459,15 @@ def test_every_command_has_help_with_an_example_and_stands_in_the_readme(run, co
     assert f"Example: creode {command}" in text
     readme = (ROOT / "README.md").read_text()
     assert re.search(rf"creode {command}|make {command}", readme)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_option_says_what_its_help_would_swallow(command):
+    """Words in square brackets are markup to the terminal, and are not shown."""
+    said = [getattr(option, "help", None) for option in get_command(app).commands[command].params]
+    assert any(said)
+    for text in filter(None, said):
+        assert Text.from_markup(text).plain == text
 
 
 def test_no_other_command_is_hidden_from_these_tests():

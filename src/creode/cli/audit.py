@@ -72,7 +72,7 @@ def audit(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     ] = None,
     before: Annotated[
         str | None,
-        typer.Option(help="Model that post-training began from [default: the reference]."),
+        typer.Option(help="Model that post-training began from (default: the reference)."),
     ] = None,
     tolerance: Annotated[
         float, typer.Option(help="Share of prompts at which the unwanted answer may be favoured.")
@@ -89,8 +89,8 @@ def audit(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     budget: Annotated[
         float | None,
         typer.Option(
-            help="Of sampler auto: gradient evaluations of a chain [default: 10000; 20000 where "
-            "nβ or γ is given]."
+            help="Of sampler auto: gradient evaluations of a chain (default: 10000, or 20000 "
+            "where nβ or γ is given)."
         ),
     ] = None,
     settings: SettingsOpt = None,

@@ -79,7 +79,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a command's parameters are its option
     ] = "axes",
     grid_steps: Annotated[
         int | None,
-        typer.Option(help="Steps of a chain at the choice, in the grid [default: half a run's]."),
+        typer.Option(help="Steps of a chain at the choice, in the grid (default: half a run's)."),
     ] = None,
     charts: Annotated[
         Path | None, typer.Option(help="Also export the picture of the grid there, PNG and SVG.")

@@ -41,7 +41,7 @@ ModeOpt = Annotated[
 StrengthOpt = Annotated[str, typer.Option(help="A number, or auto: chosen by a pilot.")]
 BudgetOpt = Annotated[
     float | None,
-    typer.Option(help="Of sampler auto: gradient evaluations of a chain [default: 20000]."),
+    typer.Option(help="Of sampler auto: gradient evaluations of a chain (default: 20000)."),
 ]
 RunOpt = Annotated[Path, typer.Option(help="Run directory; an interrupted run continues.")]
 SamplerOpt = Annotated[
@@ -66,13 +66,13 @@ RevisionOpt = Annotated[str | None, typer.Option(help="Revision on the hub.")]
 PackingOpt = Annotated[str, typer.Option(help="pack, truncate or pad.")]
 ChainsOpt = Annotated[int, typer.Option(min=1, help="Independent chains.")]
 DrawsOpt = Annotated[
-    int | None, typer.Option(help="Draws kept of each chain [default: 200, or chosen].")
+    int | None, typer.Option(help="Draws kept of each chain (default: 200, or chosen).")
 ]
 BurninOpt = Annotated[
-    int | None, typer.Option(min=0, help="Steps before the first draw [default: 200, or chosen].")
+    int | None, typer.Option(min=0, help="Steps before the first draw (default: 200, or chosen).")
 ]
 StepsPerDrawOpt = Annotated[
-    int | None, typer.Option(min=1, help="Steps between draws [default: 5, or chosen].")
+    int | None, typer.Option(min=1, help="Steps between draws (default: 5, or chosen).")
 ]
 BatchSizeOpt = Annotated[int, typer.Option(min=1, help="Sequences of a gradient.")]
 DeviceOpt = Annotated[str | None, typer.Option(help="cpu, cuda, …")]

@@ -69,7 +69,7 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     ] = False,
     start: Annotated[
         str | None,
-        typer.Option(help="Model that the arms begin from [default: the weights that were read]."),
+        typer.Option(help="Model that the arms begin from (default: the weights that were read)."),
     ] = None,
     component: Annotated[str | None, typer.Option(help="Part whose posterior is asked.")] = None,
     checkpoint: Annotated[int | None, typer.Option(help="Step; default: the last.")] = None,

@@ -53,7 +53,7 @@ def train(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         str, typer.Option(help="next-token, or after it sft, dpo or reward; needs --model.")
     ] = "next-token",
     reference: Annotated[
-        str | None, typer.Option(help="Of task dpo [default: the model it starts from].")
+        str | None, typer.Option(help="Of task dpo (default: the model it starts from).")
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Weights on sequences or tokens, of `creode pattern`.")
