@@ -1,5 +1,6 @@
 """Tokenizers: bytes there and back, and the special tokens of Hugging Face ones kept as theirs."""
 
+import logging
 from itertools import chain
 
 import numpy as np
@@ -146,3 +147,20 @@ def test_what_is_no_tokenizer_is_refused(tokenizer, error, message):
 def test_the_name_of_the_byte_tokenizer():
     assert as_tokenizer("bytes") == ByteTokenizer()
     assert np.array_equal(frame(ByteTokenizer()).prefix, [256])
+
+
+@pytest.mark.parametrize("kind", ["creode-decoder", "llama", None])
+def test_a_tokenizer_beside_any_model_loads_without_a_word(kind, tmp_path, caplog):
+    before = fast(eos_token="</s>")
+    before.save_pretrained(tmp_path)
+    if kind is not None:
+        (tmp_path / "config.json").write_text(f'{{"model_type": "{kind}"}}')
+    logger = logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    try:
+        after = as_tokenizer(str(tmp_path))
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert not caplog.records
+    assert after.encode("a b") == before.encode("a b")
+    assert after.eos_token_id == before.eos_token_id

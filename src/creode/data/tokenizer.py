@@ -7,9 +7,11 @@ Not here: reading documents (documents.py), cutting tokens into samples (packing
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,20 +83,32 @@ def as_tokenizer(tokenizer: Any) -> Any:
 
 def _load(name: str) -> Any:
     try:
-        from transformers import AutoTokenizer
+        from transformers import CONFIG_MAPPING, AutoTokenizer, PreTrainedConfig
     except ImportError as error:
         raise ImportError(
             f"loading the tokenizer {name!r} needs transformers: pip install 'creode[hf]', "
             "or use tokenizer='bytes'."
         ) from error
+    kind = _model_type(Path(name))
+    # It reads the model's config for a hint at the tokenizer, and warns of models it does not know.
+    config = PreTrainedConfig() if kind is not None and kind not in CONFIG_MAPPING else None
     try:
-        return AutoTokenizer.from_pretrained(name)
+        return AutoTokenizer.from_pretrained(name, config=config)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"no tokenizer could be loaded from {name!r} ({reason}). "
             "Give a hub id, a directory with a tokenizer, or tokenizer='bytes'."
         ) from error
+
+
+def _model_type(directory: Path) -> str | None:
+    """What the model beside a tokenizer says it is; None where there is none, or on a hub."""
+    try:
+        found = json.loads((directory / "config.json").read_text("utf-8"))["model_type"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def frame(tokenizer: Any) -> Frame:
