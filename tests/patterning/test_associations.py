@@ -66,6 +66,20 @@ def test_normal_draws_have_their_law_within_the_error(r):
     assert error.mean() < 0.05
 
 
+def test_errors_are_those_of_repetitions_where_correlations_are_high():
+    """60 repetitions, each with draws of its own, of normals of correlation 0.9."""
+    rng, r = np.random.default_rng(5), 0.9
+    deviates = []
+    for _ in range(60):
+        phi = rng.normal(size=(4, 200))
+        noise = rng.normal(size=(4, 200, 1))
+        losses = -(r * phi[..., None] + (1 - r * r) ** 0.5 * noise)
+        mean, error = mean_and_error(read(tree(losses, phi)))
+        deviates.append((mean[0] - 6 / np.pi * np.arcsin(r / 2)) / error[0])
+    rms = np.sqrt(np.mean(np.square(deviates)))
+    assert abs(np.log(rms)) < 3 / np.sqrt(2 * len(deviates))
+
+
 def test_what_never_changes_is_associated_with_nothing():
     rng = np.random.default_rng(4)
     losses = rng.normal(size=(2, 50, 3)) ** 2
