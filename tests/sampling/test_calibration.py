@@ -164,6 +164,31 @@ def test_draws_rise_by_what_was_asked(rise, batch_size):
     assert found.limit == "the rise of the loss that was asked for"
 
 
+def test_the_noise_of_a_rise_is_told_by_all_looks(monkeypatch):
+    """Minibatches of two: the noise of one look scatters by tens of per cent."""
+    seen = []
+
+    class Recording(pilot.Landscape):
+        def local(self, **options):
+            seen.append(super().local(**options))
+            return seen[-1]
+
+    monkeypatch.setattr(pilot, "Landscape", Recording)
+    rounds = []
+    eigenvalues = tuple(float(h) for h in np.geomspace(0.01, 20, 60))
+    testbed = quadratic(eigenvalues, num_samples=40, gradient_scale=0.1, seed=2)
+    posterior = creode.LocalPosterior(testbed.model, testbed.task, testbed.data)
+    found = calibrate(
+        posterior, Auto(budget=4000, rise=0.1), Schedule(batch_size=2), SEQUENTIAL,
+        on_round=lambda done, _: rounds.append(done),
+    )  # fmt: skip
+    looks = seen[-len(rounds) :]
+    noise, signal = (np.array([getattr(look, of) for look in looks]) for of in ("noise", "signal"))
+    assert len(looks) >= pilot.ROUNDS
+    assert found.noise == pytest.approx(noise.sum() / signal.sum(), rel=1e-12)
+    assert abs(np.log(noise[-1] / signal[-1] / found.noise)) > 0.02
+
+
 def test_a_rise_leaves_no_strength_to_be_given():
     testbed = quadratic(EIGENVALUES, num_samples=4)
     for given in ({"nbeta": 50.0}, {"localization": 2.0}):
