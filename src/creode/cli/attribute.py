@@ -42,6 +42,7 @@ from creode.cli.options import (
     pairs,
     sampling,
 )
+from creode.cli.progress import progress
 from creode.cli.show import tables
 
 
@@ -143,7 +144,7 @@ def attribute(  # noqa: PLR0913, PLR0917 - a command's parameters are its option
                 "source": query, "split": query_split or split, "limit": query_limit, **formats,
             },
         )  # fmt: skip
-        with console.progress("chain-steps") as advance:
+        with progress("chain-steps") as advance:
             run_study(study, out, on_progress=advance)
     elif model is not None or train is not None or query is not None or out is not None:
         raise ValueError("--from answers from a finished run; drop MODEL, --train, --query, --out.")

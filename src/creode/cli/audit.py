@@ -40,6 +40,7 @@ from creode.cli.options import (
     pairs,
     study_of,
 )
+from creode.cli.progress import progress
 from creode.cli.show import warn_of_doubt
 
 
@@ -150,7 +151,7 @@ def audit(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
             "tolerance": tolerance,
             "shifts": {name: factors("shift", name, text) for name, text in pairs("shift", shift)},
         }  # fmt: skip
-        with console.progress("chain-steps") as advance:
+        with progress("chain-steps") as advance:
             run_study(audit_study(study, asked), out, on_progress=advance)
     elif model is not None or data is not None or out is not None:
         raise ValueError("--from reports on a finished run; drop MODEL, --data and --out.")

@@ -30,6 +30,7 @@ from creode.cli.options import (
     one_of,
     strength,
 )
+from creode.cli.progress import progress
 
 if TYPE_CHECKING:
     from creode.sampling import Calibration
@@ -113,7 +114,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a command's parameters are its option
     )  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
     with open_sensitivity(study, cells, out) if grid else nullcontext() as store:
-        with console.progress("rounds at most") as advance:
+        with progress("rounds at most") as advance:
             chosen = calibrate_study(study, store=store, on_progress=advance)
         record = chosen.record()
         out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -155,7 +156,7 @@ def _around(
     )
     from creode.viewer import export_sensitivity, write_sensitivity_report
 
-    with console.progress("chain-steps") as advance:
+    with progress("chain-steps") as advance:
         readings = study_sensitivity(study, chosen, cells, store=store, on_progress=advance)
     record = sensitivity_record(readings)
     report = sensitivity_report(readings, chosen, study)

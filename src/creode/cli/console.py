@@ -1,58 +1,20 @@
-"""What commands show people: progress with time left on stderr, tables on stdout.
+"""What commands show people: messages on stderr, tables on stdout.
 
-Here: progress bars, the table of readings, errors in one sentence.
-Not here: commands (cli/), numbers (study/).
+Here: the table of readings, errors in one sentence.
+Not here: how far a command has come (progress.py), commands (cli/), numbers (study/).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 stdout = Console()
 stderr = Console(stderr=True)
-
-Advance = Callable[[str, int, int], None]  # what is under way, done, in all
-
-
-@contextmanager
-def progress(unit: str) -> Iterator[Advance]:
-    """A bar on stderr with time elapsed and left; it is drawn only on a terminal."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=stderr, disable=not stderr.is_terminal) as bars:
-        bar: TaskID | None = None
-
-        def advance(what: str, done: int, total: int) -> None:
-            nonlocal bar
-            if bar is None:
-                bar = bars.add_task(what, total=total)
-            bars.update(bar, description=what, completed=done, total=total)
-
-        yield advance
 
 
 def note(message: str) -> None:

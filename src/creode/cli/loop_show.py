@@ -16,6 +16,7 @@ from rich.table import Table
 
 from creode.cli import console
 from creode.cli.development_tables import stages_table
+from creode.cli.progress import progress
 from creode.cli.show import warn_of_doubt
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def run_and_show_loop(config: LoopConfig, out: Path, *, as_json: bool, strict: b
     from creode.study.loop import STAGES, run_loop
     from creode.study.loop_conclusion import LoopConclusion
 
-    with console.progress("done") as advance:
+    with progress("done") as advance:
         place = {name: number for number, name in enumerate(STAGES, start=1)}
         loop = run_loop(
             config,

@@ -11,6 +11,7 @@ import typer
 from creode.cli import console
 from creode.cli.app import app, reported
 from creode.cli.options import JsonOpt, StrictOpt, numbers, one_of
+from creode.cli.progress import progress
 from creode.cli.show import warn_of_doubt
 from creode.cli.writing_tables import (
     effect_table,
@@ -127,7 +128,7 @@ def pattern(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         training = TrainingConfig(
             steps=steps, batch_size=batch_size, learning_rate=learning_rate, checkpoints=2
         )
-        with console.progress("arms") as advance:
+        with progress("arms") as advance:
             proof = retrain(
                 directory, made, training, start=checkpoint if start is None else start,
                 seeds=range(seeds), explanations=explanation or [], out=out.with_suffix(".proof"),

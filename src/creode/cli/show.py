@@ -12,6 +12,7 @@ from rich.table import Table
 
 from creode.cli import console
 from creode.cli.development_tables import events_table, influence_table, stages_table
+from creode.cli.progress import progress
 
 CULPRITS = 5  # of each behaviour
 
@@ -31,7 +32,7 @@ def run_and_show(
     from creode.study import StudyConfig, conclusions, run_study
 
     config = StudyConfig.model_validate(study)
-    with console.progress("chain-steps") as advance:
+    with progress("chain-steps") as advance:
         run_study(config, out, resolved=resolved, on_progress=advance)
     found = conclusions(out)
     records = found.records()

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from creode.cli import console
 from creode.cli.app import app, reported
 from creode.cli.options import (
     DataOpt,
@@ -21,6 +20,7 @@ from creode.cli.options import (
     TokenizerOpt,
     one_of,
 )
+from creode.cli.progress import progress
 
 
 @app.command(epilog="Example: creode train --data corpus:code,docs --out runs/decoder --steps 1000")
@@ -98,7 +98,7 @@ def train(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
         chosen = load_weights(weights)
         chosen.check_data(began.samples)
         rho = chosen.tensor()
-    with console.progress("steps") as advance:
+    with progress("steps") as advance:
         result = run_training(
             *began, config, weights=rho, out=out,
             on_step=lambda done, total, loss: advance(f"loss {loss:.3f}", done, total),
