@@ -11,7 +11,7 @@ on the same data without. For each kind and seed:
   loss of a row, its gradient's likeness to that of the behaviour, what can be counted in a row
   without any model, chance;
 * remedy: weights that lower the behaviour the furthest (creode.pattern), the network post-trained
-  anew with them, and with them permuted.
+  anew with them, and with them permuted; and without the planted rows, as who knew them would.
 
 Here: the runs, the scores, the table.
 Not here: the faults (creode.testbeds.planted_faults), audits (creode.auditing).
@@ -239,16 +239,18 @@ def _shown(run: PostTrained, name: str) -> dict[str, float]:
 
 
 def _mended(run: PostTrained, draws: xr.DataTree, given: argparse.Namespace) -> dict[str, float]:
-    """What training anew with the weights, and with them permuted, leaves of the fault."""
+    """What training anew leaves of the fault: with the weights, permuted, without its rows."""
     fault = run.fault
+    kept = (~fault.planted).float()
+    out = _shown(post_trained(fault, weights=kept / kept.mean(), cache=given.cache), "without them")
     try:
         made = creode.pattern(
             draws, {fault.behaviour: -1.0}, Furthest(least_effective=given.effective),
             along=given.along,
         )  # fmt: skip
     except UnresolvedError:
-        return {"weights made": 0.0}
-    out = {"weights made": 1.0}
+        return out | {"weights made": 0.0}
+    out["weights made"] = 1.0
     planted = made.weights.values[fault.planted.numpy()]
     out["mean weight of planted rows"] = float(planted.mean())
     for name, weights in (("mended", made.weights), ("permuted", made.weights.permuted(0))):

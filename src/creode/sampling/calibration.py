@@ -32,9 +32,9 @@ from one round to the next. Where all data makes a gradient and it is 0 (STATION
 is left out.
 
 With a `rise` asked for, nβ is λ/rise, λ the nβ E[L − L(w*)] that chains show (of d weights √d
-before there are any), and γ is h nβ/κ. κ is as above, but from RISEN_RELAXATIONS and RISEN_HEAT,
-and within LEAST and MOST: responses need what moves the loss to mix, and flat directions less. A
-round agrees that saw the rise within a factor NEAR of what was asked.
+before there are any), and γ is h nβ/κ. κ is as above, but from RISEN_RELAXATIONS, RISEN_HEAT and
+RISEN_NOISY_RELAXATIONS, and within LEAST and MOST: responses need what moves the loss to mix, and
+flat directions less. A round agrees that saw the rise within a factor NEAR of what was asked.
 
 Here: the rule in words, its shares and limits, what it comes to.
 Not here: finding out what the rule needs to know (pilot.py), the run (automatic.py).
@@ -63,6 +63,7 @@ RISEN_RELAXATIONS = 20.0  # R, where the loss is to rise by what was asked
 NOISY_RELAXATIONS = 8.0  # R, where the friction that noise needs sets the pace
 DAMPING = 2.0  # friction over √γ, critical for the tether
 HEAT = 0.08  # of the stiffest directions, above temperature 1
+RISEN_NOISY_RELAXATIONS = 16.0  # R', where the loss is to rise by what was asked
 RISEN_HEAT = 0.8  # of those, where the loss is to rise by what was asked
 PILOT_SHARE = 0.2  # of the budget
 TIGHTER_SHARE = 0.33  # of what the pilot leaves, if λ̂ is to be extrapolated

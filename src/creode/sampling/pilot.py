@@ -38,6 +38,7 @@ from creode.sampling.calibration import (
     RELATIVE_STEP,
     RELAXATIONS,
     RISEN_HEAT,
+    RISEN_NOISY_RELAXATIONS,
     RISEN_RELAXATIONS,
     USUAL_STEP,
     Calibration,
@@ -47,7 +48,7 @@ from creode.sampling.choice import ResolvedMode, make_block
 from creode.sampling.engine import Engine, Problem
 from creode.sampling.flat import FlatWeights
 from creode.sampling.kernel import Target
-from creode.sampling.landscape import Landscape, Local
+from creode.sampling.landscape import NUM_MINIBATCHES, Landscape, Local
 from creode.sampling.randomness import stream_seed
 from creode.sampling.schedule import Execution, Schedule
 
@@ -293,7 +294,8 @@ class _Pilot:
         """κ, the most that can be mixed at the friction that noise needs."""
         if not self._noise:
             return math.inf
-        return 2 * self._steps_left * self._heat / (NOISY_RELAXATIONS * self._noise)
+        relaxations = NOISY_RELAXATIONS if self._rise is None else RISEN_NOISY_RELAXATIONS
+        return 2 * self._steps_left * self._heat / (relaxations * self._noise)
 
     @property
     def _resolved(self) -> float:
@@ -415,9 +417,15 @@ def natural_localization(flat: FlatWeights) -> float:
 
 
 def _noise(looks: Sequence[Local]) -> float:
-    """ρ, of means over looks; 0 where they see no gradient."""
-    signal = sum(look.signal for look in looks)
-    return sum(look.noise for look in looks) / signal if signal > 0 else 0.0
+    """ρ, of means over looks; 0 where there is no noise.
+
+    Where no gradient is seen in the noise, its power is taken for the chance of that, at most
+    √(2/(K(K − 1))) of the noise's, K minibatches a look.
+    """
+    signal, noise = sum(look.signal for look in looks), sum(look.noise for look in looks)
+    if signal <= 0:
+        signal = noise * (2 / (NUM_MINIBATCHES * (NUM_MINIBATCHES - 1))) ** 0.5
+    return noise / signal if signal > 0 else 0.0
 
 
 def _rise(auto: Auto, posterior: LocalPosterior) -> float | None:
