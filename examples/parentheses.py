@@ -61,14 +61,14 @@ class Settings:
     num_strings: int = 20_000
     num_revealing: int = 2_000
     width: int = 32
-    init_std: float = 0.0425  # the share of NESTED grows with it: 6 % at 0.025, 60 % at 0.046
+    init_std: float = 0.042  # the share of NESTED grows with it: 6 % at 0.025, 60 % at 0.046
     steps: int = 2500
     batch_size: int = 128
     learning_rate: float = 2e-3
     read: tuple[int, int] = (2000, 2024)  # seeds of runs that are read, and never judged
     read_init_std: float = 0.0385  # another one: what is read there holds beyond it
     pairs: int = 5  # runs of each kind that are read, if there are as many
-    judged: tuple[int, int] = (6000, 6040)
+    judged: tuple[int, int] = (7000, 7040)
     together: int = 20  # judged runs that are trained and kept at a time
     nbeta: float = 3000.0
     localization: float = 3000.0
