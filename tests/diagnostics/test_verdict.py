@@ -56,6 +56,12 @@ SICK = {  # what differs from HEALTHY -> what the one reason must say
         {"rhat_distance": 1.4, "drift": 0.01, "localization": 0.0},
         "R-hat of the distance to w* is 1.40, above 1.05: flat directions still drift although",
     ),
+    "ess by a hair": ({"ess": 99.96}, "the 4 × 200 draws are worth 99.96 independent ones, fewer"),
+    "rhat by a hair": ({"rhat": 1.0504}, "R-hat of the loss is 1.0504, above 1.05"),
+    "distance by a hair": (
+        {"rhat_distance": 1.0516, "drift": 9.0},
+        "R-hat of the distance to w* is 1.052, above 1.05",
+    ),
     "rhat": ({"rhat": 1.21}, "R-hat of the loss is 1.21, above 1.05"),
     "distance": ({"rhat_distance": 1.4}, "R-hat of the distance to w* is 1.40, above 1.05"),
     "cold": (

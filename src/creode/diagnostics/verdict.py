@@ -32,6 +32,7 @@ MIN_ESS = 100.0
 # simulation), so 1.01 (Vehtari et al. 2021, for thousands of draws) would condemn healthy short
 # chains; at 1.05 chains disagree by a third of their spread.
 MAX_RHAT = 1.05
+MOST_PLACES = 6  # of a figure that misses its limit
 
 # A tenth of the start: the first draws are a tenth too low, and soon none. Chains that were not
 # warmed up have all of it.
@@ -133,9 +134,9 @@ def few_draws(e: Evidence) -> str | None:
     if not e.ess < MIN_ESS:
         return None
     return (
-        f"the {e.num_chains} × {e.num_draws} draws are worth {e.ess:.0f} independent ones, fewer "
-        f"than {MIN_ESS:.0f}, and the error is itself uncertain: keep more draws or more steps "
-        "between draws"
+        f"the {e.num_chains} × {e.num_draws} draws are worth {_told(e.ess, MIN_ESS, 0)} "
+        f"independent ones, fewer than {MIN_ESS:.0f}, and the error is itself uncertain: keep more "
+        "draws or more steps between draws"
     )
 
 
@@ -154,8 +155,8 @@ def disagreeing_chains(e: Evidence) -> str | None:
     if not e.rhat > MAX_RHAT:
         return None
     return (
-        f"R-hat of the loss is {e.rhat:.2f}, above {MAX_RHAT}: the chains disagree or still drift, "
-        "so use more burn-in or longer chains"
+        f"R-hat of the loss is {_told(e.rhat, MAX_RHAT, 2)}, above {MAX_RHAT}: the chains disagree "
+        "or still drift, so use more burn-in or longer chains"
     )
 
 
@@ -165,8 +166,9 @@ def disagreeing_distances(e: Evidence) -> str | None:
         return None
     converged = " although the loss has converged" if _loss_has_converged(e) else ""
     return (
-        f"R-hat of the distance to w* is {e.rhat_distance:.2f}, above {MAX_RHAT}: flat directions "
-        f"still drift{converged}, so use more burn-in, longer chains or a larger localization"
+        f"R-hat of the distance to w* is {_told(e.rhat_distance, MAX_RHAT, 2)}, above {MAX_RHAT}: "
+        f"flat directions still drift{converged}, so use more burn-in, longer chains or a larger "
+        "localization"
     )
 
 
@@ -381,6 +383,13 @@ def verdict(
     reasons = [sentence for check in checks if (sentence := check(evidence)) is not None]
     remarks = [sentence for check in notes if (sentence := check(evidence)) is not None]
     return Verdict(ok=not reasons, reasons="; ".join(reasons), notes="; ".join(remarks))
+
+
+def _told(value: float, limit: float, places: int) -> str:
+    """A figure to so many places, or to as many as tell it from the limit that it misses."""
+    while round(value, places) == limit != value and places < MOST_PLACES:
+        places += 1
+    return f"{value:.{places}f}"
 
 
 def _pm(value: float, error: float) -> str:
