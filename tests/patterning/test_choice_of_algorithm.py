@@ -22,7 +22,7 @@ def example():
 def test_weights_of_the_example_choose_what_is_learned(example, tmp_path):
     given = replace(
         example["Settings"](), num_strings=6000, steps=900, read=(0, 20), pairs=5, draws=20,
-        judged=(100, 106), together=6,
+        judged=(100, 106), together=6, effective=0.8, least=0.4,
     )  # fmt: skip
     arms = example["replicate"](given, tmp_path)
     share = {
