@@ -32,6 +32,16 @@ def test_a_log_is_told_once_a_minute(clock, capsys):
     ]
 
 
+@pytest.mark.parametrize(("total", "left"), [(100, "0:00:10"), (600, "0:01:50")])
+def test_each_stretch_of_work_has_its_own_speed(total, left, clock, capsys):
+    with progress.progress("done") as advance:
+        for clock.seconds, done in ((1001.0, 0), (1050.0, 600)):
+            advance("loss", done, 600)
+        for clock.seconds, done in ((1051.0, 0), (1061.0, 50)):
+            advance("arms", done, total)
+    assert told(capsys) == [f"arms: 50 of {total} done in 0:01:01, about {left} left"]
+
+
 def test_what_does_not_move_has_no_time_left(clock, capsys):
     with progress.progress("arms") as advance:
         for clock.seconds in (1001.0, 1200.0):

@@ -147,7 +147,9 @@ def test_a_quadratic_is_read_right_with_nothing_given():
     assert bool(reading.ok), str(reading.reasons.values)
 
 
-@pytest.mark.parametrize(("rise", "batch_size"), [(0.02, 40), (0.02, 2), (0.5, 40), (0.5, 8)])
+@pytest.mark.parametrize(
+    ("rise", "batch_size"), [(0.02, 40), (0.02, 8), (0.02, 2), (0.5, 40), (0.5, 8)]
+)
 def test_draws_rise_by_what_was_asked(rise, batch_size):
     eigenvalues = tuple(float(h) for h in np.geomspace(0.01, 20, 60))
     testbed = quadratic(eigenvalues, num_samples=40, gradient_scale=0.1, seed=2)

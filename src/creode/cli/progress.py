@@ -62,20 +62,25 @@ def _bar(unit: str) -> Iterator[Advance]:
 
 @contextmanager
 def _lines(unit: str) -> Iterator[Advance]:
-    """Nothing of what ends within LINE_EVERY; what was done before counts for no speed."""
+    """Nothing of what ends within LINE_EVERY.
+
+    Speed is of the stretch of work at hand, which ends where another total or a smaller count is
+    told, and what was done before it counts for none.
+    """
     began = told = time.monotonic()
-    first: tuple[float, int] | None = None  # when it was first heard of, and what was done then
+    since, before, last = began, 0, (0, -1)  # of the stretch: when, what was done; done and total
 
     def advance(what: str, done: int, total: int) -> None:
-        nonlocal first, told
+        nonlocal told, since, before, last
         now = time.monotonic()
-        first = (now, done) if first is None else first
+        if total != last[1] or done < last[0]:
+            since, before = now, done
+        last = (done, total)
         if now - told < LINE_EVERY:
             return
         told, line = now, f"{what}: {done:,} of {total:,} {unit} in {_duration(now - began)}"
-        if done > first[1]:
-            left = (now - first[0]) * (total - done) / (done - first[1])
-            line += f", about {_duration(left)} left"
+        if done > before:
+            line += f", about {_duration((now - since) * (total - done) / (done - before))} left"
         note(line)
 
     yield advance

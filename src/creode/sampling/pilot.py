@@ -177,7 +177,7 @@ class _Pilot:
         self.agreed = self.agreed + 1 if self._rose(seen) else 1
         if self._rise is not None:
             self._looks.append(seen)
-            self._noise = _noise(self._looks) or self._noise
+            self._noise = _noise(self._looks)
         elif seen.signal > 0:
             self._noise = _noise([seen])
         if seen.signal > 0:
